@@ -1,0 +1,247 @@
+"""Give orders and ticks to the virtual venue, and publish what becomes of the orders.
+
+In      venue.virtual.orders, market.quotes, market.trades, key symbol
+Out     orders.events, key account
+State   table `venue`: markets, orders, latest events; written here only
+Twice   the stored events go out again; an order or request that comes again as a new record is
+        reported as `duplicate` and executes nothing
+Bad     an id that is taken by another order, and an order for another broker, go to the dead
+        letters; what the venue refuses is an event
+
+State must be acknowledged before outputs are published: a fill depends on how orders and ticks
+interleaved, so it must not be computed anew once it has been published.
+"""
+
+from collections import defaultdict, deque
+from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from streams.broker import Ack, Outcome, VenueInProcess
+from streams.domain.build import make
+from streams.domain.controls import ControlSet
+from streams.domain.matching.config import SECOND_NS
+from streams.domain.matching.ledger import long_id
+from streams.domain.matching.records import BookRecord, ClosedRecord, EngineRecord, OrderRecord
+from streams.domain.refusals import Code
+from streams.errors import InfrastructureError
+from streams.models.orders import EventType, OrderEvent, VenueOrder
+from streams.ports import Agent, Record, Unit
+from streams.topics import ORDERS_EVENTS
+from tables.venue import Published, VenueRecord
+
+T = TypeVar("T")
+
+#: How long events are kept for the redelivery of their record: well above a commit interval.
+KEEP_NS = 60 * SECOND_NS
+#: Records forgotten at most per unit of work.
+MAX_FORGOTTEN = 1_000
+
+
+@dataclass(slots=True)
+class _Partition:
+    """What is derived from the table for one partition."""
+
+    symbols: dict[str, None] = field(default_factory=dict)
+    closed: deque[tuple[int, str]] = field(default_factory=deque)
+    published: deque[tuple[int, str]] = field(default_factory=deque)
+    unconfirmed: list[str] = field(default_factory=list)
+
+
+class Gateway(Agent[VenueRecord]):
+    """The gateway agent of the virtual venue."""
+
+    def __init__(
+        self, broker: VenueInProcess, controls: Callable[[], ControlSet], remember_ns: int
+    ) -> None:
+        """`remember_ns`: how long closed orders stay known, as in the venue's configuration."""
+        self._broker = broker
+        self._controls = controls
+        self._remember_ns = remember_ns
+        self._partitions: dict[int, _Partition] = defaultdict(_Partition)
+        self._unit: Unit[VenueRecord] | None = None
+        self._last: Record | None = None
+        self._ordered: dict[str, None] = {}
+
+    def step(self, unit: Unit[VenueRecord], record: Record) -> None:
+        """Take an order, a cancel, a replace or a tick."""
+        key = _key(record)
+        if record.redelivered:
+            self._publish_again(unit, key)
+            return
+        self._bind(unit)
+        self._last = record
+        symbols, value = self._partitions[unit.partition].symbols, record.value
+        if isinstance(value, VenueOrder):
+            symbols[value.terms.symbol] = None
+            reported = self._command(unit, record, value)
+            self._store(unit)
+            self._publish(unit, key, reported)
+        else:
+            symbols[value.symbol] = None
+            self._broker.tick(value)
+            self._publish(unit, key)
+
+    def on_batch_end(self, unit: Unit[VenueRecord]) -> None:
+        """Let what is due by our time take effect, and store the markets that moved."""
+        if self._last is None:
+            return
+        self._bind(unit)
+        self._broker.on_clock(self._ordered)
+        self._publish(unit, _key(self._last))
+        self._store(unit)
+        self._store_markets(unit)
+        self._forget(unit)
+        self._ordered.clear()
+        self._unit = self._last = None
+
+    def on_timer(self, unit: Unit[VenueRecord]) -> None:
+        """Let time expire orders, forget what is old, publish again what may have been lost."""
+        kept = self._partitions[unit.partition]
+        for key in kept.unconfirmed:
+            self._publish_again(unit, key)
+        kept.unconfirmed.clear()
+        self._bind(unit)
+        for symbol in kept.symbols:
+            self._broker.on_clock((symbol,))
+            self._publish(unit, f"{symbol}#clock#{unit.now_ns:020d}")
+        self._store(unit)
+        self._store_markets(unit)
+        self._forget(unit)
+        self._unit = None
+
+    def on_assigned(self, partition: int, state: Iterable[tuple[str, VenueRecord]]) -> None:
+        """Rebuild the engines of a partition."""
+        kept = self._partitions[partition] = _Partition()
+        engines: dict[str, list[EngineRecord]] = defaultdict(list)
+        closed: list[tuple[int, str]] = []
+        published: list[tuple[int, str]] = []
+        for key, record in state:
+            if isinstance(record, BookRecord | OrderRecord):
+                engines[key.split("|", 1)[0]].append(record)
+            elif isinstance(record, ClosedRecord):
+                closed.append((record.ts_closed_ns, key))
+            else:
+                published.append((record.ts_init_ns, key))
+        kept.closed.extend(sorted(closed))
+        kept.published.extend(sorted(published))
+        kept.unconfirmed += [key for _, key in kept.published if "#clock#" in key]
+        for symbol, records in engines.items():
+            kept.symbols[symbol] = None
+            self._broker.load(symbol, records)
+
+    def on_revoked(self, partition: int) -> None:
+        """Forget the engines of a partition."""
+        for symbol in self._partitions.pop(partition, _Partition()).symbols:
+            self._broker.unload(symbol)
+        self._unit = self._last = None
+
+    def _command(
+        self, unit: Unit[VenueRecord], record: Record, order: VenueOrder
+    ) -> list[OrderEvent]:
+        """Give a command to the venue; return what the venue itself does not report."""
+        if order.broker != self._broker.caps.broker:
+            text = f"sent to {self._broker.caps.broker}, but meant for {order.broker}"
+            unit.dead_letter(record, "WRONG_BROKER", text)
+            return []
+        self._ordered[order.terms.symbol] = None
+        ack = _done(self._send(order))
+        if ack.outcome is Outcome.DUPLICATE:
+            return [_duplicate(order, record, unit.now_ns)]
+        if ack.code == Code.CONFLICT:
+            unit.dead_letter(record, ack.code, ack.text)
+        return []
+
+    def _send(self, order: VenueOrder) -> Coroutine[Any, Any, Ack]:
+        if order.command == "submit":
+            return self._broker.submit(order)
+        if order.command == "cancel":
+            return self._broker.cancel(order)
+        return self._broker.replace(order)
+
+    def _bind(self, unit: Unit[VenueRecord]) -> None:
+        if unit is not self._unit:
+            self._unit = unit
+            shift_ns = self._controls().session_shift_ns()
+            self._broker.bind(unit.get, unit.now_ns, shift_ns)
+
+    def _publish(
+        self, unit: Unit[VenueRecord], key: str, reported: Iterable[OrderEvent] = ()
+    ) -> None:
+        """Publish what happened, and keep it under the key of what led to it."""
+        events = (*reported, *self._broker.take_events())
+        if not events:
+            return
+        for event in events:
+            unit.emit(ORDERS_EVENTS, event.account, event)
+        before = unit.get(key)
+        earlier = before.events if isinstance(before, Published) else ()
+        unit.put(key, make(Published, events=(*earlier, *events), ts_init_ns=unit.now_ns))
+        if not earlier:
+            self._partitions[unit.partition].published.append((unit.now_ns, key))
+        self._store(unit)
+
+    def _publish_again(self, unit: Unit[VenueRecord], key: str) -> None:
+        kept = unit.get(key)
+        for event in kept.events if isinstance(kept, Published) else ():
+            unit.emit(ORDERS_EVENTS, event.account, event)
+
+    def _store(self, unit: Unit[VenueRecord]) -> None:
+        """Put the orders that changed: at once, so that taking back a later record loses none."""
+        closed = self._partitions[unit.partition].closed
+        for key, record in self._broker.take_orders():
+            unit.put(key, record)
+            if isinstance(record, ClosedRecord):
+                closed.append((record.ts_closed_ns, key))
+
+    def _store_markets(self, unit: Unit[VenueRecord]) -> None:
+        for market in self._broker.take_markets():
+            unit.put(market.symbol, market)
+
+    def _forget(self, unit: Unit[VenueRecord]) -> None:
+        """Delete what has been kept long enough."""
+        kept = self._partitions[unit.partition]
+        for aged, keep_ns in ((kept.closed, self._remember_ns), (kept.published, KEEP_NS)):
+            for _ in range(MAX_FORGOTTEN):
+                if not aged or aged[0][0] > unit.now_ns - keep_ns:
+                    break
+                unit.delete(aged.popleft()[1])
+
+
+def _key(record: Record) -> str:
+    value = record.value
+    symbol = value.terms.symbol if isinstance(value, VenueOrder) else value.symbol
+    return f"{symbol}#{record.topic}#{record.offset:020d}"
+
+
+def _done(call: Coroutine[Any, Any, T]) -> T:
+    """Return what a call of an in-process broker returns; such a call never waits."""
+    try:
+        call.send(None)
+    except StopIteration as end:
+        result: T = end.value
+        return result
+    call.close()
+    raise InfrastructureError("an in-process broker waited for something; it must not")
+
+
+def _duplicate(order: VenueOrder, record: Record, now_ns: int) -> OrderEvent:
+    return make(
+        OrderEvent,
+        event_id=long_id(order.client_order_id, EventType.DUPLICATE, record.offset),
+        event=EventType.DUPLICATE,
+        order_id=order.order_id,
+        account=order.account,
+        symbol=order.terms.symbol,
+        client_order_id=order.client_order_id,
+        leg=order.leg,
+        broker=order.broker,
+        strategy=order.strategy,
+        request_id=order.request_id,
+        revision=order.revision,
+        side=order.terms.side,
+        text=f"{order.command} {order.request_id} was here before",
+        ts_requested_ns=order.ts_requested_ns,
+        ts_event_ns=order.ts_event_ns,
+        ts_init_ns=now_ns,
+    )

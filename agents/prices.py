@@ -1,0 +1,51 @@
+"""Keep the newest prices of each symbol and publish them, conflated.
+
+In      market.trades, market.quotes, key symbol
+Out     market.last, key symbol: at most one record per symbol and batch
+State   none: the newest prices follow from the ticks that come
+Twice   a tick that is not newer than those before moves nothing; after a restart the same prices
+        go out again
+Bad     a suspicious, late or impossible tick moves no price (`streams.domain.matching.book`),
+        nor does one of more than a day ahead
+"""
+
+from streams.domain.matching.book import Book
+from streams.domain.matching.config import DAY_NS, VenueConfig
+from streams.models.market import LastPrice, Quote, Trade
+from streams.ports import Agent, Record, Unit
+from streams.topics import MARKET_LAST
+
+
+class Prices(Agent[None]):
+    """The prices agent."""
+
+    def __init__(self) -> None:
+        self._config = VenueConfig()
+        self._books: dict[str, Book] = {}
+        self._moved: dict[str, int] = {}
+
+    def step(self, unit: Unit[None], record: Record) -> None:
+        """Take one tick."""
+        tick: Trade | Quote = record.value
+        if tick.ts_event_ns > unit.now_ns + DAY_NS:  # the venue drops it too; it would end time
+            return
+        book = self._books.get(tick.symbol)
+        if book is None:
+            book = self._books[tick.symbol] = Book(self._config)
+        if book.trade(tick) if isinstance(tick, Trade) else book.quote(tick):
+            self._moved[tick.symbol] = tick.ts_event_ns
+
+    def on_batch_end(self, unit: Unit[None]) -> None:
+        """Publish the symbols that moved."""
+        for symbol, ts_ns in self._moved.items():
+            book = self._books[symbol]
+            price = LastPrice.model_construct(
+                symbol=symbol,
+                last=book.last.px,
+                bid=book.bid.px,
+                ask=book.ask.px,
+                ts_event_ns=ts_ns,
+                ts_init_ns=unit.now_ns,
+            )
+            unit.emit(MARKET_LAST, symbol, price)
+        self._moved.clear()

@@ -1,0 +1,1 @@
+"""Everything with a socket: Kafka, ClickHouse, Redis, brokers; and the calendar library."""

@@ -1,0 +1,1 @@
+"""The brokers behind the port of `streams.broker`."""

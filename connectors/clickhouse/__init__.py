@@ -1,0 +1,1 @@
+"""ClickHouse: clients, migrations, named queries, and the sink of the history."""

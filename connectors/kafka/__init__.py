@@ -1,0 +1,1 @@
+"""Kafka outside the agents: clients, topics, controls, mirrors."""

@@ -1,0 +1,145 @@
+"""One run of `produce`: takes items, moves and paces them, sends them, and keeps the count."""
+
+import asyncio
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import typer
+
+from connectors.kafka.controls import publish_controls
+from connectors.kafka.producer import BatchProducer, batch_producer
+from streams.cli.inputs import BadRow, Item, reason_of
+from streams.cli.pace import Pace
+from streams.clock import monotonic, now_ns
+from streams.domain.ticks import shifted
+from streams.models.controls import SessionShift
+from streams.settings import Settings
+from streams.topics import topic_name
+
+SHOWN_BAD = 100
+
+
+class Run:
+    """What a run does with its items, and what it has counted so far.
+
+    `shift_ns` None: the first item that has a time is moved to now, the others with it.
+    `moves_session`: a shift is also published as `session-shift` control, before the items.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        items: Iterator[Item | BadRow],
+        *,
+        pace: Pace,
+        shift_ns: int | None,
+        moves_session: bool,
+    ) -> None:
+        self.produced: dict[str, int] = {}
+        self.bad = 0
+        self._settings = settings
+        self._items = items
+        self._pace = pace
+        self._shift_ns = shift_ns
+        self._moves_session = moves_session
+        self._session_version: int | None = None
+        self._interrupted = False
+        self._started = monotonic()
+
+    def check(self) -> None:
+        """Count what would be produced, and name the bad rows."""
+        for item, _value in self._encoded():
+            self._count(item)
+
+    async def produce(self) -> None:
+        """Produce everything; Ctrl-C ends it with what was counted acknowledged."""
+        async with batch_producer(self._settings) as out:
+            try:
+                await self._send_all(out)
+            except asyncio.CancelledError:
+                self._interrupted = True
+
+    def summary(self) -> dict[str, object]:
+        """Return what happened, for people and programs."""
+        if self.bad > SHOWN_BAD:
+            typer.echo(f"… and {self.bad - SHOWN_BAD} more lines were left out", err=True)
+        seconds = max(monotonic() - self._started, 1e-3)
+        records = sum(self.produced.values())
+        return {
+            "records": records,
+            "topics": dict(self.produced),
+            "bad_lines": self.bad,
+            "seconds": round(seconds, 3),
+            "records_per_s": round(records / seconds),
+            "shift_ns": self._shift_ns or 0,
+            "session_shift_version": self._session_version,
+            "interrupted": self._interrupted,
+        }
+
+    async def _send_all(self, out: BatchProducer) -> None:
+        for item, value in self._encoded():
+            if self._moves_session and self._shift_ns and self._session_version is None:
+                await self._publish_session_shift(self._shift_ns)
+            await self._pace.wait(item.ts_event_ns, out.flush)
+            key = item.key.encode() if item.key is not None else None
+            await out.send(topic_name(item.topic, self._settings.namespace), key, value)
+            self._count(item)
+
+    def _encoded(self) -> Iterator[tuple[Item, bytes]]:
+        """Yield the good items with the bytes to send; name the others on standard error."""
+        for item in self._items:
+            if isinstance(item, BadRow):
+                self._refuse(item)
+                continue
+            if self._shift_ns is None and item.ts_event_ns is not None:
+                self._shift_ns = now_ns() - item.ts_event_ns
+            try:
+                yield item, self._value(item)
+            except ValueError as error:
+                self._refuse(BadRow(item.number, reason_of(error)))
+
+    def _value(self, item: Item) -> bytes:
+        moves = bool(self._shift_ns) and item.ts_event_ns is not None
+        if item.raw is not None and not moves:
+            return item.raw
+        if item.message is None:
+            raise ValueError("there is neither a message nor its bytes")
+        return (
+            shifted(item.message, self._shift_ns or 0).model_dump_json(exclude_none=True).encode()
+        )
+
+    def _refuse(self, row: BadRow) -> None:
+        self.bad += 1
+        if self.bad <= SHOWN_BAD:
+            typer.echo(f"line {row.number}: {row.reason}", err=True)
+
+    def _count(self, item: Item) -> None:
+        self.produced[item.topic.name] = self.produced.get(item.topic.name, 0) + 1
+
+    async def _publish_session_shift(self, shift_ns: int) -> None:
+        control = SessionShift(shift_ns=shift_ns, by="produce", reason="ticks were moved in time")
+        written = await publish_controls(self._settings, [control])
+        self._session_version = written.controls[0].version
+
+
+@contextmanager
+def progress(run: Run) -> Iterator[None]:
+    """Show the running count on standard error, if that is a terminal."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+    from rich.progress import Progress, ProgressColumn, SpinnerColumn, Task, TimeElapsedColumn
+    from rich.text import Text
+
+    class Count(ProgressColumn):
+        """The number of records so far; rich asks for it some times a second."""
+
+        def render(self, _task: Task) -> Text:
+            return Text(f"{sum(run.produced.values()):,} records, {run.bad:,} bad lines")
+
+    columns = (SpinnerColumn(), Count(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        bar.add_task("produce")
+        yield

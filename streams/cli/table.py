@@ -1,0 +1,85 @@
+"""`table`: what the workers' tables hold this moment, asked of their web views.
+
+The history in ClickHouse (`query`) has the past; this is the present, from the worker that owns
+the account.
+"""
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, help="Orders, positions and accounts as they stand.")
+
+AccountArg = Annotated[str, typer.Argument(help="The account.")]
+LimitOpt = Annotated[int, typer.Option(min=1, help="Most rows to print.")]
+JsonOpt = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+#: What a row of the table shows; --json and a single order or position have all fields.
+ORDER_COLUMNS = (
+    "order_id", "status", "terms.side", "terms.qty", "terms.symbol", "terms.type",
+    "terms.limit_price", "cum_qty", "leaves_qty", "avg_px", "refusal.code", "broker", "version",
+)  # fmt: skip
+POSITION_COLUMNS = (
+    "symbol", "qty", "avg_entry_px", "mark_px", "mark_age_s", "realized_pl", "unrealized_pl",
+    "commission", "fills", "version",
+)  # fmt: skip
+
+
+@app.command()
+def orders(
+    account: AccountArg,
+    order_id: Annotated[str | None, typer.Argument(help="One order; all without it.")] = None,
+    status: Annotated[
+        str | None, typer.Option(help="open, or one status: filled, canceled, rejected …")
+    ] = None,
+    limit: LimitOpt = 100,
+    as_json: JsonOpt = False,
+) -> None:
+    """Show an account's orders, or everything about one of them. Exit code 3: no such order."""
+    from connectors.views import items, view
+    from streams.cli.output import emit
+    from streams.settings import Settings
+
+    if order_id is not None:
+        emit(view(Settings(), "accounts", account, "orders", order_id), as_json)
+        return
+    query = {"status": status} if status else {}
+    found = items(Settings(), "accounts", account, "orders", limit=limit, query=query)
+    emit(found if as_json else [short(order, ORDER_COLUMNS) for order in found], as_json)
+
+
+@app.command()
+def positions(
+    account: AccountArg,
+    symbol: Annotated[str | None, typer.Argument(help="One symbol; all without it.")] = None,
+    limit: LimitOpt = 100,
+    as_json: JsonOpt = False,
+) -> None:
+    """Show an account's positions at the newest prices. Exit code 3: never held."""
+    from connectors.views import items, view
+    from streams.cli.output import emit
+    from streams.settings import Settings
+
+    if symbol is not None:
+        emit(view(Settings(), "accounts", account, "positions", symbol), as_json)
+        return
+    found = items(Settings(), "accounts", account, "positions", limit=limit)
+    emit(found if as_json else [short(held, POSITION_COLUMNS) for held in found], as_json)
+
+
+@app.command()
+def accounts(account: AccountArg, as_json: JsonOpt = False) -> None:
+    """Show an account's cash, equity, buying power and limits. Exit code 3: no such account."""
+    from connectors.views import view
+    from streams.cli.output import emit
+    from streams.settings import Settings
+
+    emit(view(Settings(), "accounts", account), as_json)
+
+
+def short(row: dict[str, Any], columns: Sequence[str]) -> dict[str, Any]:
+    """Return a row of these columns, dotted paths into `row`; what it has not is None."""
+    from streams.cli.summary import field_of
+
+    return {path.rpartition(".")[2]: field_of(row, path) for path in columns}

@@ -1,0 +1,1 @@
+"""`./orderflow demo`: real ticks and a mixed load of orders, every one of them accounted for."""

@@ -1,0 +1,1 @@
+"""The pure core: functions of (state, event, now). No I/O, clock, logging, Faust."""

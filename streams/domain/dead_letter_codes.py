@@ -1,0 +1,25 @@
+"""Why a record can end in the dead letters: code and meaning, as data for the reference."""
+
+DEAD_LETTER_CODES: dict[str, str] = {
+    "BAD_JSON": "The value is not JSON in UTF-8.",
+    "BAD_SCHEMA": "JSON, but not the topic's message: another root type, a field missing or"
+    " unknown, an unknown command or kind.",
+    "BAD_TYPE": "A field has the wrong type or an unknown choice; decimals are JSON strings.",
+    "BAD_NUMBER": "A number is no finite decimal of at most 28 digits, 9 after the point.",
+    "BAD_ID": "An id or symbol has characters or a length that are not allowed.",
+    "TOO_LARGE": "The value is larger than 256 KiB.",
+    "TOO_COMPLEX": "The JSON is nested too deeply.",
+    "SCHEMA_FUTURE": "`schema_version` is newer than this Orderflow; upgrade, then send it again.",
+    "TOMBSTONE": "The record has no value; nothing is ever deleted that way.",
+    "NO_KEY": "The record has no key; orders are keyed by account.",
+    "KEY_MISMATCH": "The key is not the account in the value.",
+    "WRONG_PARTITION": "The record is not on its key's partition (murmur2, as every client).",
+    "NO_VERDICT": "An order came again whose verdict is not known any more.",
+    "BAD_FILL": "A fill event without what makes a fill.",
+    "EXECUTION_CONFLICT": "An execution id that is known with other content.",
+    "CONTRADICTS_ORDER": "An event that contradicts its order: another symbol or side.",
+    "WRONG_BROKER": "An order for another broker was on this broker's topic.",
+    "CONFLICT": "An order for the venue with an id that another order has there.",
+    "AGENT_ERROR": "The agent failed on this record, and kept nothing of it; see the log.",
+    "HISTORY_REFUSED": "ClickHouse refused the row; the reason is ClickHouse's.",
+}

@@ -1,0 +1,116 @@
+"""What agents are given and what they give back, without a word of Faust or Kafka.
+
+An agent is an object with one method that turns a record into effects on a `Unit`: table
+changes, records for other topics, dead letters. The transport builds the unit, and publishes
+what it collected when the batch ends: all table changes of a unit are one record batch on one
+changelog partition, so they become durable together or not at all. See `docs/transport.md`.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+from streams.models.base import Message
+from streams.topics import TopicSpec
+
+V = TypeVar("V")
+
+
+@dataclass(frozen=True, slots=True)
+class Malformed:
+    """Stands for a value that could not be decoded; goes to the dead letters."""
+
+    code: str
+    error: str
+
+
+@dataclass(slots=True)
+class Record:
+    """One record of a source topic, decoded.
+
+    `topic` is the registry's name, without the namespace. `value` is the decoded message,
+    `Malformed`, or None for a null value. `redelivered` says that the agent's table already
+    holds the effect of this very record: emit its outputs again, change nothing.
+    """
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: Any
+    raw: bytes | None
+    timestamp_ms: int
+    headers: Sequence[tuple[str, bytes]] = ()
+    redelivered: bool = False
+
+
+class Unit(Protocol[V]):
+    """The unit of work of one batch, of one source partition.
+
+    `now_ns` is read once per batch. `get` sees the puts before it. Keys are strings; the
+    partition of the table is the partition of the source. Values are frozen and replaced
+    whole, never changed in place.
+    """
+
+    now_ns: int
+    partition: int
+
+    def get(self, key: str) -> V | None:
+        """Return the table's value for a key, or None."""
+
+    def put(self, key: str, value: V) -> None:
+        """Set the table's value for a key."""
+
+    def delete(self, key: str) -> None:
+        """Remove a key from the table."""
+
+    def scan(self, prefix: str = "") -> Iterator[tuple[str, V]]:
+        """Yield the partition's keys that start with `prefix`, in key order, with values."""
+
+    def emit(
+        self, topic: TopicSpec, key: str, value: Message, partition_key: str | None = None
+    ) -> None:
+        """Publish a record; its partition follows from `partition_key`, by default from `key`."""
+
+    def dead_letter(self, record: Record, code: str, error: str) -> None:
+        """Send a source record to the dead letters: its bytes as they came, and the reason."""
+
+
+class Agent(ABC, Generic[V]):
+    """A thin carrier around pure functions. Subclasses say In/Out/State/Twice/Bad at their head.
+
+    `step` is called for each record that decoded to a message; it must not block or await.
+    It raises nothing for a bad record: that is a refusal or a dead letter.
+    """
+
+    @abstractmethod
+    def step(self, unit: Unit[V], record: Record) -> None:
+        """Apply one record."""
+
+    def on_batch_end(self, unit: Unit[V]) -> None:
+        """Do what is done once per batch, after its last record."""
+
+    def on_timer(self, unit: Unit[V]) -> None:
+        """Do what time alone brings; called for each owned partition, about once a second."""
+
+    def on_assigned(self, partition: int, state: Iterable[tuple[str, V]]) -> None:
+        """Rebuild what is derived from the table; called when a partition was restored."""
+
+    def on_revoked(self, partition: int) -> None:
+        """Forget what was derived for a partition."""
+
+
+class AsyncAgent(ABC, Generic[V]):
+    """An agent whose work needs awaiting: a broker, a database. It gets whole batches.
+
+    `handle` returns when the batch's effects outside Kafka are durable. Records that did not
+    decode have gone to the dead letters before.
+    """
+
+    @abstractmethod
+    async def handle(self, unit: Unit[V], records: Sequence[Record]) -> None:
+        """Apply the records of one partition, in offset order."""
+
+    async def on_partitions(self, partitions: set[tuple[str, int]]) -> None:
+        """Prepare for the (topic, partition) pairs that were just assigned."""

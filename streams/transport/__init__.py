@@ -1,0 +1,13 @@
+"""The batched transport: how Faust agents get whole batches, and lose nothing.
+
+- `driver`    Faust's plug-in point: a consumer that delivers one event per partition and fetch
+- `ledger`    which offsets may be committed
+- `sender`    record batches to Kafka, in order, with bounded memory
+- `unit`      the unit of work of a batch
+- `publisher` publishes units in order, pipelined
+- `store`     the local state of a table, in RocksDB
+- `table`     the Faust table in front of it, and its recovery
+- `runner`    ties our agents to Faust's
+
+`docs/transport.md` says what it guarantees and how it differs from stock Faust.
+"""

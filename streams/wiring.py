@@ -1,0 +1,147 @@
+"""The graph as data: which agent reads and writes which topics, keeps which table, in which role.
+
+`docs/reference/topology.md`, `/topology` and `./orderflow topics list` are made from these rows.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from streams.ports import Agent, AsyncAgent
+from streams.topics import (
+    ACCOUNTS_UPDATES,
+    CONTROLS,
+    DEAD_LETTERS,
+    MARKET_LAST,
+    MARKET_QUOTES,
+    MARKET_TRADES,
+    ORDERS_APPROVED,
+    ORDERS_EVENTS,
+    ORDERS_REQUESTED,
+    ORDERS_UPDATES,
+    POSITIONS_UPDATES,
+    TOPICS,
+    VENUE_VIRTUAL_ORDERS,
+    TopicSpec,
+)
+from tables.base import TableSpec
+from tables.orders import ORDERS
+from tables.positions import POSITIONS
+from tables.risk import RISK
+from tables.routes import ROUTES
+from tables.venue import VENUE
+
+Role = Literal["orders", "gateway", "market", "history"]
+ROLES: tuple[Role, ...] = ("orders", "gateway", "market", "history")
+
+
+@dataclass(frozen=True, slots=True)
+class AgentSpec:
+    """One agent. `watches` are topics it follows whole, outside its consumer group.
+
+    `silent_on` are topics whose bad records another agent sends to the dead letters.
+    `state_first`: its outputs wait until Kafka holds the state that explains them. That is for
+    agents whose answer depends on more than the record: rules, prices, the time.
+    """
+
+    name: str
+    role: Role
+    doc: str
+    reads: tuple[TopicSpec, ...]
+    writes: tuple[TopicSpec, ...]
+    table: TableSpec | None = None
+    watches: tuple[TopicSpec, ...] = ()
+    silent_on: tuple[TopicSpec, ...] = ()
+    state_first: bool = False
+
+
+AGENTS: tuple[AgentSpec, ...] = (
+    AgentSpec(
+        "validator",
+        "orders",
+        "Field rules, duplicates, pre-trade risk from live exposure.",
+        (ORDERS_REQUESTED, ORDERS_EVENTS),
+        (ORDERS_APPROVED, ORDERS_EVENTS),
+        RISK,
+        (CONTROLS, MARKET_LAST),
+        silent_on=(ORDERS_EVENTS,),
+        state_first=True,
+    ),
+    AgentSpec(
+        "router",
+        "orders",
+        "Picks each order's broker.",
+        (ORDERS_APPROVED,),
+        (VENUE_VIRTUAL_ORDERS, ORDERS_EVENTS),
+        ROUTES,
+        (CONTROLS, MARKET_LAST),
+        state_first=True,
+    ),
+    AgentSpec(
+        "tracker",
+        "orders",
+        "Keeps each order's state.",
+        (ORDERS_EVENTS,),
+        (ORDERS_UPDATES,),
+        ORDERS,
+    ),
+    AgentSpec(
+        "positions",
+        "orders",
+        "Keeps positions, profit and cash from fills.",
+        (ORDERS_EVENTS,),
+        (POSITIONS_UPDATES, ACCOUNTS_UPDATES),
+        POSITIONS,
+        (CONTROLS, MARKET_LAST),
+        silent_on=(ORDERS_EVENTS,),
+    ),
+    AgentSpec(
+        "gateway",
+        "gateway",
+        "The virtual venue behind the broker port.",
+        (VENUE_VIRTUAL_ORDERS, MARKET_QUOTES, MARKET_TRADES),
+        (ORDERS_EVENTS,),
+        VENUE,
+        (CONTROLS,),
+        state_first=True,
+    ),
+    AgentSpec(
+        "prices",
+        "market",
+        "Newest price of each symbol, conflated.",
+        (MARKET_TRADES, MARKET_QUOTES),
+        (MARKET_LAST,),
+    ),
+    AgentSpec(
+        "history",
+        "history",
+        "Every topic into ClickHouse.",
+        TOPICS,
+        (DEAD_LETTERS,),
+    ),
+)
+
+TABLES: tuple[TableSpec, ...] = tuple(spec.table for spec in AGENTS if spec.table is not None)
+
+AnyAgent = Agent[Any] | AsyncAgent[Any]
+Build = Callable[[AgentSpec], AnyAgent]
+
+
+def agents_of(role: Role) -> tuple[AgentSpec, ...]:
+    """Return the agents of a role."""
+    return tuple(spec for spec in AGENTS if spec.role == role)
+
+
+def reported_by(spec: AgentSpec) -> frozenset[str]:
+    """Return the topics whose undecodable records this agent sends to the dead letters.
+
+    The first agent in `AGENTS` does that reads a topic and is not silent on it; an undecodable
+    record becomes one dead letter however many agents read its topic.
+    """
+    first = {
+        topic.name: agent.name
+        for agent in reversed(AGENTS)
+        for topic in agent.reads
+        if topic not in agent.silent_on
+    }
+    return frozenset(name for name, agent in first.items() if agent == spec.name)

@@ -1,0 +1,1 @@
+"""The tables: what each agent remembers, one file per table, one writer each."""

@@ -1,0 +1,33 @@
+"""Executions as rows of a table: one record each, apart from what they add up to.
+
+Key `account#broker|exec_id`: `#` sorts before `|`, so a scan of `account|` meets none of them.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from streams.domain.executions import Execution
+from streams.ports import Unit
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionRows:
+    """The executions of one account at one broker. Implements `domain.executions.Executions`.
+
+    Not `writable`: what is put is dropped, for records whose effect the table has already.
+    """
+
+    unit: Unit[Any]
+    account: str
+    broker: str
+    writable: bool = True
+
+    def get(self, exec_id: str) -> Execution | None:
+        """Return what is known of an execution, or None."""
+        found = self.unit.get(f"{self.account}#{self.broker}|{exec_id}")
+        return found if isinstance(found, Execution) else None
+
+    def put(self, execution: Execution) -> None:
+        """Keep an execution."""
+        if self.writable:
+            self.unit.put(f"{self.account}#{self.broker}|{execution.exec_id}", execution)

@@ -1,0 +1,29 @@
+"""Every position and every account's money, and the executions they are made of."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from streams.domain.executions import Execution
+from streams.domain.positions import AccountState, PositionState
+from tables.base import TableSpec
+
+PositionRow = PositionState | AccountState | Execution
+
+
+def position_key(account: str, symbol: str) -> str:
+    """Return the key of a position; an account's money has the account as its key."""
+    return f"{account}|{symbol}"
+
+
+POSITIONS = TableSpec(
+    name="positions",
+    key="account|symbol; money account; executions account#broker|exec_id",
+    value=Annotated[PositionRow, Field(discriminator="kind")],
+    written_by="positions",
+    doc="Every position, every account's money, and the executions behind them.",
+    bound=(
+        "One record per account and symbol, one per account; per execution about 350 bytes, for"
+        " ever: an execution that is forgotten would be booked again if it came again."
+    ),
+)

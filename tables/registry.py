@@ -1,0 +1,10 @@
+"""Every table of the pipeline: their changelogs are created together with the topics."""
+
+from tables.base import TableSpec
+from tables.orders import ORDERS
+from tables.positions import POSITIONS
+from tables.risk import RISK
+from tables.routes import ROUTES
+from tables.venue import VENUE
+
+TABLES: tuple[TableSpec, ...] = (ORDERS, POSITIONS, RISK, ROUTES, VENUE)

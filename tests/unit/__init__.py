@@ -1,0 +1,1 @@
+"""The tests: `unit` needs nothing but Python, `stack` the embedded stack."""
