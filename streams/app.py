@@ -17,14 +17,22 @@ from streams.settings import Settings
 from streams.topics import BY_NAME, ORDERS_REQUESTED, topic_name
 from streams.transport import driver
 from streams.transport.codec import Batch
+from streams.transport.options import Fetching, Options
 from streams.transport.runner import Runner
 from streams.transport.table import Table, TableManager
 from streams.web.problems import problems
 from streams.web.views import register
 from streams.wiring import AGENTS, AgentSpec, Role, agents_of, reported_by
 
-STREAM_BUFFER_BATCHES = 8
+#: Never reached: the transport bounds what is delivered. A full queue of Faust's must not be met,
+#: because a rebalance that clears it cancels the consumer that waits for room in it.
+STREAM_BUFFER_BATCHES = 1_000_000
 MAX_FETCH_BYTES = 1024 * 1024
+#: The history is asked in seconds, not milliseconds, and every insert costs ClickHouse as much
+#: as thousands of rows.
+FETCHING: dict[Role, Fetching] = {
+    "history": Fetching(min_bytes=MAX_FETCH_BYTES, max_wait_ms=500, max_records=5_000)
+}
 
 
 class App(faust.App):
@@ -47,11 +55,12 @@ class App(faust.App):
         await self.services.stop()
 
 
-class Batched(driver.Options):
+class Batched(Options):
     """What the transport asks of this app."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, role: Role) -> None:
         self.consumer_thread = settings.consumer_thread
+        self.fetching = FETCHING.get(role, Fetching())
         self.runners: list[Runner] = []
         self._registry = {topic_name(spec, settings.namespace): spec for spec in BY_NAME.values()}
 
@@ -115,7 +124,7 @@ def build_app(settings: Settings, role: Role, services: Services) -> App:
         autodiscover=False,
         web_application_options={"middlewares": [problems]},
     )
-    app.batched, app.services = Batched(settings), services
+    app.batched, app.services = Batched(settings, role), services
     folder = worker_dir(settings, role) / "tables"
     for spec in agents_of(role):
         app.batched.runners.append(_runner(app, settings, spec, folder, services))

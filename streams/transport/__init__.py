@@ -1,7 +1,9 @@
 """The batched transport: how Faust agents get whole batches, and lose nothing.
 
-- `driver`    Faust's plug-in point: a consumer that delivers one event per partition and fetch
-- `ledger`    which offsets may be committed
+- `driver`    Faust's plug-in point; `options`: what the root tells it
+- `consumer`  one event per partition and delivery, commits; `threads`: where its client runs
+- `backlog`   what was fetched and not yet delivered
+- `ledger`    which offsets may be committed, and where there is room for more
 - `sender`    record batches to Kafka, in order, with bounded memory
 - `unit`      the unit of work of a batch
 - `publisher` publishes units in order, pipelined

@@ -144,6 +144,11 @@ class Batch:
         return int(self._raw[-1].offset) + 1
 
     @property
+    def size(self) -> int:
+        """Return the bytes of all keys and values."""
+        return sum(len(raw.key or b"") + len(raw.value or b"") for raw in self._raw)
+
+    @property
     def records(self) -> list[Record]:
         """Return the decoded records, in offset order."""
         if self._decoded is None:

@@ -3,12 +3,23 @@
 For each partition the ledger holds the batches that were delivered, in order. A batch is done
 when every agent that got it has finished, and Kafka has acknowledged all that they published.
 The floor is the end of the unbroken run of done batches; nothing above it is ever committed.
+
+It also says where there is room for more: of a partition whose last batch somebody has yet to
+begin, nothing more is delivered, so that under load its records come in fewer, larger batches.
+What is delivered and not done is bounded in batches and bytes, for each partition by itself, so
+that no queue grows and none waits for another.
 """
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
 TopicPartition = tuple[str, int]
+
+#: Of a partition with so many batches, or bytes, that are not done nothing more is delivered: it
+#: would only wait, and deep buffers of small batches cost latency and win nothing.
+MAX_OPEN_BATCHES = 8
+MAX_OPEN_BYTES = 2 * 1024 * 1024
 
 
 @dataclass(slots=True)
@@ -16,19 +27,36 @@ class _Entry:
     first: int
     end: int
     waiting_for: int
+    not_begun: int
+    size: int
 
 
 class Ledger:
     """The delivered batches of all partitions of a worker."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_room: Callable[[], None] = lambda: None) -> None:
+        """`on_room` is called whenever there may be room again."""
+        self._on_room = on_room
         self._open: dict[TopicPartition, deque[_Entry]] = {}
         self._floors: dict[TopicPartition, int] = {}
+        self._bytes: dict[TopicPartition, int] = {}
 
-    def opened(self, tp: TopicPartition, first: int, end: int, agents: int) -> None:
-        """Record a delivery of offsets `first` (inclusive) to `end` (exclusive) to `agents`."""
-        self._open.setdefault(tp, deque()).append(_Entry(first, end, agents))
+    def opened(self, tp: TopicPartition, first: int, end: int, agents: int, size: int = 0) -> None:
+        """Record a delivery of offsets `first` (inclusive) to `end` (exclusive) to `agents`.
+
+        `size` is what the batch holds in memory, in bytes.
+        """
+        self._open.setdefault(tp, deque()).append(_Entry(first, end, agents, agents, size))
+        self._bytes[tp] = self._bytes.get(tp, 0) + size
         self._advance(tp)
+
+    def begun(self, tp: TopicPartition, first: int) -> None:
+        """Record that one agent has begun to work on the batch that began at `first`."""
+        for entry in self._open.get(tp, ()):
+            if entry.first == first:
+                entry.not_begun -= 1
+                break
+        self._on_room()
 
     def done(self, tp: TopicPartition, first: int) -> None:
         """Record that one agent has finished the batch that began at `first`."""
@@ -37,11 +65,25 @@ class Ledger:
                 entry.waiting_for -= 1
                 break
         self._advance(tp)
+        self._on_room()
 
     def _advance(self, tp: TopicPartition) -> None:
         entries = self._open[tp] if tp in self._open else deque()
         while entries and entries[0].waiting_for <= 0:
-            self._floors[tp] = entries.popleft().end
+            entry = entries.popleft()
+            self._floors[tp] = entry.end
+            self._bytes[tp] -= entry.size
+
+    def has_room(self, tp: TopicPartition) -> bool:
+        """Return whether more of a partition may be delivered before some of it is done."""
+        entries = self._open.get(tp)
+        if not entries:
+            return True
+        return (
+            entries[-1].not_begun <= 0
+            and len(entries) < MAX_OPEN_BATCHES
+            and self._bytes[tp] < MAX_OPEN_BYTES
+        )
 
     def floor(self, tp: TopicPartition) -> int | None:
         """Return the offset to commit for a partition, or None while nothing is done."""
@@ -60,3 +102,4 @@ class Ledger:
         for tp in tps:
             self._open.pop(tp, None)
             self._floors.pop(tp, None)
+            self._bytes.pop(tp, None)

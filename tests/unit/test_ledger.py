@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from streams.transport.ledger import Ledger
+from streams.transport.ledger import MAX_OPEN_BATCHES, MAX_OPEN_BYTES, Ledger
 
 TP = ("orders", 0)
 OTHER = ("orders", 1)
@@ -86,3 +86,40 @@ def test_what_was_given_up_is_not_committed() -> None:
     made.forget({TP})
     made.done(TP, 10)
     assert (made.floors(), made.in_flight()) == ({}, 0)
+
+
+def test_a_partition_has_room_until_it_holds_too_many_batches() -> None:
+    """Each by itself, whatever agents have done of others; room comes back as its first is done."""
+    made = Ledger()
+    for number in range(MAX_OPEN_BATCHES):
+        assert made.has_room(TP)
+        made.opened(TP, number, number + 1, 1, 10)
+        made.begun(TP, number)
+    assert (made.has_room(TP), made.has_room(OTHER)) == (False, True)
+    made.done(TP, 1)
+    assert not made.has_room(TP)
+    made.done(TP, 0)
+    assert made.has_room(TP)
+
+
+def test_a_partition_has_room_until_it_holds_too_many_bytes() -> None:
+    """Given back when the batch is done, or the partition is given up."""
+    made = Ledger()
+    made.opened(TP, 0, 1, 1, MAX_OPEN_BYTES)
+    made.begun(TP, 0)
+    assert not made.has_room(TP)
+    made.done(TP, 0)
+    assert made.has_room(TP)
+    made.opened(TP, 1, 2, 1, MAX_OPEN_BYTES)
+    made.forget({TP})
+    assert made.has_room(TP)
+
+
+def test_a_partition_has_no_room_while_a_batch_lies_untouched() -> None:
+    """Every agent that got it must have begun."""
+    made = Ledger()
+    made.opened(TP, 0, 5, 2)
+    made.begun(TP, 0)
+    assert not made.has_room(TP)
+    made.begun(TP, 0)
+    assert made.has_room(TP)

@@ -232,7 +232,7 @@ async def test_a_long_batch_is_several_units(
     state: TablePartition, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Published on the way; the commit comes with the last one."""
-    monkeypatch.setattr(module, "SLICE_S", -1.0)
+    monkeypatch.setattr(module, "UNIT_S", -1.0)
     agent = Recorder()
     world = World(agent, state)
     await world.work(world.batch(order(1), order(2), order(3)))
