@@ -80,7 +80,8 @@ class Gateway(Agent[VenueRecord]):
         else:
             symbols[value.symbol] = None
             self._broker.tick(value)
-            self._publish(unit, key)
+            if self._publish(unit, key):
+                self._store(unit)
 
     def on_batch_end(self, unit: Unit[VenueRecord]) -> None:
         """Let what is due by our time take effect, and store the markets that moved."""
@@ -104,7 +105,8 @@ class Gateway(Agent[VenueRecord]):
         self._bind(unit)
         for symbol in kept.symbols:
             self._broker.on_clock((symbol,))
-            self._publish(unit, f"{symbol}#clock#{unit.now_ns:020d}")
+            if self._publish(unit, f"{symbol}#clock#{unit.now_ns:020d}"):
+                self._store(unit)
         self._store(unit)
         self._store_markets(unit)
         self._forget(unit)
@@ -167,11 +169,11 @@ class Gateway(Agent[VenueRecord]):
 
     def _publish(
         self, unit: Unit[VenueRecord], key: str, reported: Iterable[OrderEvent] = ()
-    ) -> None:
-        """Publish what happened, and keep it under the key of what led to it."""
+    ) -> bool:
+        """Publish what happened, and keep it under the key of what led to it; say if it did."""
         events = (*reported, *self._broker.take_events())
         if not events:
-            return
+            return False
         for event in events:
             unit.emit(ORDERS_EVENTS, event.account, event)
         before = unit.get(key)
@@ -179,7 +181,7 @@ class Gateway(Agent[VenueRecord]):
         unit.put(key, make(Published, events=(*earlier, *events), ts_init_ns=unit.now_ns))
         if not earlier:
             self._partitions[unit.partition].published.append((unit.now_ns, key))
-        self._store(unit)
+        return True
 
     def _publish_again(self, unit: Unit[VenueRecord], key: str) -> None:
         kept = unit.get(key)

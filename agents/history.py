@@ -13,7 +13,7 @@ to the topic's gatherer and waits; rows of several partitions go in one insert:
     partition 0   handle ───────────────────────╮ return
     partition 1          handle ────────────────┤ return
     insert               linger ≤ 0.25 s ├──────┤
-                         or 20,000 rows
+                         or 2,000 rows
 """
 
 import asyncio
@@ -36,7 +36,8 @@ LINGER_S = 0.25
 MAX_ROWS = 20_000
 MAX_BYTES = 32_000_000
 
-#: So many rows are worth an insert of their own when nobody else is about to add any.
+#: So many rows are worth an insert of their own: while it is under way, the other partitions'
+#: records are decoded and gather for the next one.
 WORTH_ROWS = 2_000
 
 REFUSED = "HISTORY_REFUSED"
@@ -140,7 +141,6 @@ class _Gatherer:
         self._block: list[_Chunk] = []
         self._arrived = asyncio.Event()
         self._flusher: asyncio.Task[None] | None = None
-        self._last: set[int] = set()
 
     def forget(self, partition: int) -> None:
         """Ask the store about a partition before its next insert."""
@@ -197,7 +197,6 @@ class _Gatherer:
         while self._waiting:
             await self._linger()
             self._block = self._take()
-            self._last = {chunk.records[0].partition for chunk in self._block}
             rows = [record for chunk in self._block for record in chunk.records]
             if rows:
                 _settle(self._block, await self._store.insert(self._topic, rows))
@@ -213,7 +212,7 @@ class _Gatherer:
         self._waiting.clear()
 
     async def _linger(self) -> None:
-        """Wait for more rows: until there are enough, or nobody is left to bring any."""
+        """Wait for more rows, until there are enough."""
         until = monotonic() + LINGER_S
         while not self._is_enough() and (left := until - monotonic()) > 0:
             self._arrived.clear()
@@ -224,10 +223,7 @@ class _Gatherer:
 
     def _is_enough(self) -> bool:
         rows = sum(len(chunk.records) for chunk in self._waiting)
-        if rows >= MAX_ROWS or sum(chunk.size for chunk in self._waiting) >= MAX_BYTES:
-            return True
-        partitions = {chunk.records[0].partition for chunk in self._waiting}
-        return rows >= WORTH_ROWS and partitions >= self._last
+        return rows >= WORTH_ROWS or sum(chunk.size for chunk in self._waiting) >= MAX_BYTES
 
     def _take(self) -> list[_Chunk]:
         """Take the chunks of the next insert, oldest first; those that nobody awaits are left out.

@@ -41,6 +41,8 @@ class PositionsDeps:
 class Positions(Agent[PositionRow]):
     """The positions agent."""
 
+    needs = b'"kind":"position"'
+
     def __init__(self, deps: PositionsDeps) -> None:
         self._deps = deps
         self._touched: dict[int, dict[str, None]] = {}

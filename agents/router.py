@@ -12,11 +12,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 
+from streams.domain.build import evolve, make
 from streams.domain.capabilities import Capabilities
 from streams.domain.controls import ControlSet
 from streams.domain.refusals import Code, refuse
 from streams.domain.routing import Leg, Routed, route
-from streams.domain.sessions import Calendar
+from streams.domain.sessions import Calendar, Phase
 from streams.models.market import LastPrice
 from streams.models.orders import (
     ApprovedOrder,
@@ -47,6 +48,8 @@ class Router(Agent[Routes]):
 
     def __init__(self, deps: RouterDeps) -> None:
         self._deps = deps
+        self._asked = (-1, 0)
+        self._phase: Phase = "closed"
 
     def step(self, unit: Unit[Routes], record: Record) -> None:
         """Route one approved command; what concerns a child goes where its parent went."""
@@ -63,18 +66,24 @@ class Router(Agent[Routes]):
 
     def _decide(self, order: ApprovedOrder, now_ns: int) -> Routes:
         controls = self._deps.controls()
-        session = self._deps.calendar.session_at(now_ns, controls.session_shift_ns())
         outcome = route(
             order,
             controls,
             self._deps.brokers,
             _middle(self._deps.price(order.terms.symbol)),
-            session.phase(now_ns),
+            self._phase_at(now_ns, controls.session_shift_ns()),
         )
         if isinstance(outcome, Refusal):
-            return Routes(refusal=outcome)
+            return make(Routes, refusal=outcome)
         orders = tuple(_venue_order(order, outcome, leg, now_ns) for leg in outcome.legs)
-        return Routes(orders=orders, rule=outcome.rule)
+        return make(Routes, orders=orders, rule=outcome.rule)
+
+    def _phase_at(self, now_ns: int, shift_ns: int) -> Phase:
+        """Return the part of the session; looked up once per batch, which has one `now_ns`."""
+        if self._asked != (now_ns, shift_ns):
+            self._phase = self._deps.calendar.session_at(now_ns, shift_ns).phase(now_ns)
+            self._asked = now_ns, shift_ns
+        return self._phase
 
     def _publish_new(self, unit: Unit[Routes], order: ApprovedOrder, answer: Routes) -> None:
         if answer.refusal is not None:
@@ -116,9 +125,10 @@ class Router(Agent[Routes]):
 def _venue_order(order: ApprovedOrder, outcome: Routed, leg: Leg, now_ns: int) -> VenueOrder:
     terms = order.terms
     if leg.qty is not None:
-        terms = terms.model_copy(update={"qty": leg.qty})
+        terms = evolve(terms, qty=leg.qty)
     suffix = f"-{leg.name}" if leg.name else ""
-    return VenueOrder(
+    return make(
+        VenueOrder,
         command="submit",
         broker=outcome.broker,
         client_order_id=f"{order.account}.{order.client_order_id}{suffix}",
@@ -153,7 +163,8 @@ def _send(unit: Unit[Routes], order: VenueOrder, brokers: dict[str, Capabilities
 
 
 def _routed(sent: VenueOrder, rule: str) -> OrderEvent:
-    return OrderEvent(
+    return make(
+        OrderEvent,
         event_id=f"{sent.client_order_id}:routed",
         event=EventType.ROUTED,
         order_id=sent.order_id,
@@ -181,7 +192,8 @@ _REFUSALS = {
 
 
 def _refused(order: ApprovedOrder, refusal: Refusal, now_ns: int) -> OrderEvent:
-    return OrderEvent(
+    return make(
+        OrderEvent,
         event_id=f"{order.account}.{order.order_id}:{order.request_id}:unrouted",
         event=_REFUSALS[order.command],
         order_id=order.order_id,

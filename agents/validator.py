@@ -70,6 +70,8 @@ class Validator(Agent[RiskRecord]):
     partitioner for the topics keyed by account.
     """
 
+    needs = b'"live":true'
+
     def __init__(
         self,
         controls: Callable[[], ControlSet],
@@ -146,8 +148,9 @@ class Validator(Agent[RiskRecord]):
 
     def _around(self, unit: Unit[RiskRecord]) -> Surroundings:
         """Return what judgements of this batch look at; made once per unit."""
-        if self._surroundings is not None and self._surroundings[0] is unit:
-            return self._surroundings[1]
+        held = self._surroundings
+        if held is not None and held[0] is unit:
+            return held[1]
         now_ns, shift_ns = unit.now_ns, self._shift_ns
         resting = self._book(unit.partition)
 

@@ -19,6 +19,7 @@ from typing import Any
 import orjson
 import psutil
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from clickhouse_connect.driver.asyncclient import AsyncClient
 
 from benchmarks import path_load
 from benchmarks.harness import GOAL, OURS, Plan, interleaved, outcome
@@ -160,7 +161,7 @@ class Path:
         began, wanted = time.monotonic(), dict(self._endings)
         client = await connect(self._settings, history_database(self._settings))
         try:
-            while (found := dict((await client.query(COUNTS)).result_rows)) != wanted:
+            while (found := await _counts(client)) != wanted:
                 if time.monotonic() - began > STUCK_S:
                     raise IncompleteError(f"ClickHouse holds {found}, there were {wanted}")
                 await asyncio.sleep(0.1)
@@ -177,6 +178,10 @@ class Path:
                 name = roles.get(process.pid) or _service(process.cmdline())
                 found[name] = found.get(name, 0.0) + sum(process.cpu_times()[:2])
         return found
+
+
+async def _counts(client: AsyncClient) -> dict[str, int]:
+    return {status: count for status, count in (await client.query(COUNTS)).result_rows}
 
 
 def _service(cmdline: list[str]) -> str:

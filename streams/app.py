@@ -31,7 +31,7 @@ MAX_FETCH_BYTES = 1024 * 1024
 #: The history is asked in seconds, not milliseconds, and every insert costs ClickHouse as much
 #: as thousands of rows.
 FETCHING: dict[Role, Fetching] = {
-    "history": Fetching(min_bytes=MAX_FETCH_BYTES, max_wait_ms=500, max_records=5_000)
+    "history": Fetching(min_bytes=MAX_FETCH_BYTES, max_wait_ms=1_000, max_records=5_000)
 }
 
 

@@ -9,7 +9,7 @@ changelog partition, so they become durable together or not at all. See `docs/tr
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from streams.models.base import Message
 from streams.topics import TopicSpec
@@ -84,6 +84,9 @@ class Agent(ABC, Generic[V]):
     It raises nothing for a bad record: that is a refusal or a dead letter.
     """
 
+    #: What the JSON of a value contains that `on_assigned` has to see; the others are not decoded.
+    needs: ClassVar[bytes] = b""
+
     @abstractmethod
     def step(self, unit: Unit[V], record: Record) -> None:
         """Apply one record."""
@@ -95,7 +98,10 @@ class Agent(ABC, Generic[V]):
         """Do what time alone brings; called for each owned partition, about once a second."""
 
     def on_assigned(self, partition: int, state: Iterable[tuple[str, V]]) -> None:
-        """Rebuild what is derived from the table; called when a partition was restored."""
+        """Rebuild what is derived from the table; called when a partition was restored.
+
+        It runs beside the event loop, in a thread, and nothing else of the agent meanwhile.
+        """
 
     def on_revoked(self, partition: int) -> None:
         """Forget what was derived for a partition."""

@@ -17,6 +17,8 @@ from streams.models.positions import Account, Position
 
 DAY_MS = 86_400_000
 MAX_RECORD_BYTES = 1_000_000
+#: What a changelog takes at once: the changes of a unit of work are one record batch.
+MAX_CHANGES_BYTES = 8 * 1024 * 1024
 
 Cleanup = Literal["delete", "compact"]
 

@@ -3,15 +3,13 @@
 Key `account#broker|exec_id`: `#` sorts before `|`, so a scan of `account|` meets none of them.
 """
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from streams.domain.executions import Execution
 from streams.ports import Unit
 
 
-@dataclass(frozen=True, slots=True)
-class ExecutionRows:
+class ExecutionRows(NamedTuple):
     """The executions of one account at one broker. Implements `domain.executions.Executions`.
 
     Not `writable`: what is put is dropped, for records whose effect the table has already.

@@ -9,6 +9,7 @@ Arrow takes decimals from text many times faster than from Decimal objects.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Context, Decimal
+from operator import itemgetter
 from typing import Any
 
 import pyarrow as pa
@@ -258,7 +259,18 @@ def _message_arrays(table: HistoryTable, records: Sequence[Record]) -> dict[str,
     if not table.columns:
         return {}
     owners: dict[str, list[Row]] = {"": [vars(record.value) for record in records]}
-    return {column.name: column.build(_values(owners, column.paths)) for column in table.columns}
+    absent: Values = [None] * len(records)
+    empty: dict[Build, pa.Array] = {}  # most columns of most blocks are; built once for all
+    arrays = {}
+    for column in table.columns:
+        values = _values(owners, column.paths)
+        if values != absent:
+            arrays[column.name] = column.build(values)
+            continue
+        if column.build not in empty:
+            empty[column.build] = column.build(absent)
+        arrays[column.name] = empty[column.build]
+    return arrays
 
 
 def _values(owners: dict[str, list[Row]], paths: Sequence[str]) -> Values:
@@ -278,7 +290,11 @@ def _at(owners: dict[str, list[Row]], path: str) -> Values:
     if owner not in owners:
         parts = _at(owners, owner)
         owners[owner] = [_NOTHING if part is None else vars(part) for part in parts]
-    return [row.get(field) for row in owners[owner]]
+    rows = owners[owner]
+    try:
+        return list(map(itemgetter(field), rows))
+    except KeyError:  # some messages have no such part, or are of a kind without the field
+        return [None if row is _NOTHING else row.get(field) for row in rows]
 
 
 def _source_arrays(records: Sequence[Record]) -> dict[str, pa.Array]:

@@ -18,7 +18,7 @@ from connectors.kafka.client import partitions_of as partitions_in
 from streams.clock import monotonic
 from streams.errors import NotFoundError, ServiceUnavailableError, UsageError
 from streams.settings import Settings
-from streams.topics import TOPICS, TopicSpec, partitions_of, topic_name
+from streams.topics import MAX_CHANGES_BYTES, TOPICS, TopicSpec, partitions_of, topic_name
 from tables.base import TableSpec
 
 LEADERS_S = 30.0
@@ -51,6 +51,7 @@ def changelog_spec(table: TableSpec) -> TopicSpec:
         table.written_by,
         f"Changelog of the table `{table.name}`.",
         cleanup="compact",
+        config={"max.message.bytes": str(MAX_CHANGES_BYTES)},
     )
 
 

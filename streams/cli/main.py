@@ -39,6 +39,7 @@ COMMANDS = (
     Command("dead-letters", "streams.cli.dead_letters:app", "Records that could not be used."),
     Command("config", "streams.cli.config:app", "Show the settings and where they come from."),
     Command("test", "streams.cli.test:test", "Run the checks and the tests."),
+    Command("bench", "streams.cli.bench:bench", "Measure beside rivals, on this machine."),
     Command("worker", "streams.cli.worker:worker", "Run one worker of a role."),
     Command("setup", "streams.cli.setup:setup", "Create topics, first controls and tables."),
     Command("ready", "streams.cli.setup:ready", "Tell whether a role's worker is ready."),

@@ -28,13 +28,20 @@ def _names(kind: type[BaseModel]) -> set[str]:
     return set(kind.model_fields)
 
 
+#: What a model consists of, past its frozen `__setattr__`; by name it would take twice as long.
+_set_values = BaseModel.__dict__["__dict__"].__set__
+_set_names = BaseModel.__dict__["__pydantic_fields_set__"].__set__
+_set_extra = BaseModel.__dict__["__pydantic_extra__"].__set__
+_set_private = BaseModel.__dict__["__pydantic_private__"].__set__
+_new = object.__new__
+
+
 def _fill(kind: type[M], values: dict[str, Any]) -> M:
-    made = kind.__new__(kind)
-    store = object.__setattr__
-    store(made, "__dict__", values)
-    store(made, "__pydantic_fields_set__", _names(kind))
-    store(made, "__pydantic_extra__", None)
-    store(made, "__pydantic_private__", None)
+    made = _new(kind)
+    _set_values(made, values)
+    _set_names(made, _names(kind))
+    _set_extra(made, None)
+    _set_private(made, None)
     return made
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from streams.models.controls import (
     AnyControl,
@@ -20,6 +20,13 @@ from streams.models.controls import (
 
 C = TypeVar("C", bound=Control)
 DEFAULT = "default"
+
+#: The name of each kind that has defaults, and the record that stands for a missing one.
+_KINDS: dict[type[Control], tuple[str, Control]] = {
+    kind: (kind.model_fields["kind"].default, kind())
+    for kind in (Limits, Routing, TradingState, SessionShift)
+}
+_STRICTNESS = {"active": 0, "reducing": 1, "halted": 2}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +50,17 @@ class ControlSet:
         newest = max((control.version for control in records.values()), default=0)
         return ControlSet(MappingProxyType(records), newest)
 
-    def _find(self, kind: type[C], scopes: Iterable[str]) -> C:
-        name = kind.model_fields["kind"].default
+    def _find(self, kind: type[C], *scopes: str) -> C:
+        name, default = _KINDS[kind]
         for scope in scopes:
             record = self.records.get(f"{name}:{scope}")
             if isinstance(record, kind):
                 return record
-        return kind()
+        return cast(C, default)
 
     def limits(self, account: str) -> Limits:
         """Return the account's limits, or the default ones."""
-        return self._find(Limits, (account, DEFAULT))
+        return self._find(Limits, account, DEFAULT)
 
     def instrument(self, symbol: str) -> Instrument | None:
         """Return what is known of a symbol, or None."""
@@ -62,13 +69,12 @@ class ControlSet:
 
     def routing(self) -> Routing:
         """Return the routing rules."""
-        return self._find(Routing, (DEFAULT,))
+        return self._find(Routing, DEFAULT)
 
     def trading_state(self, account: str) -> TradingState:
         """Return the stricter of the account's and the general trading state."""
-        order = ("active", "reducing", "halted")
-        states = [self._find(TradingState, (scope,)) for scope in (DEFAULT, account)]
-        return max(states, key=lambda state: order.index(state.state))
+        general, own = self._find(TradingState, DEFAULT), self._find(TradingState, account)
+        return own if _STRICTNESS[own.state] > _STRICTNESS[general.state] else general
 
     def kill_switch(
         self, account: str, symbol: str, strategy: str = "", broker: str = ""
@@ -78,19 +84,19 @@ class ControlSet:
         scopes += [f"strategy:{strategy}"] if strategy else []
         scopes += [f"broker:{broker}"] if broker else []
         for scope in scopes:
-            switch = self._find(KillSwitch, (scope,))
-            if switch.engaged:
+            switch = self.records.get(f"kill-switch:{scope}")
+            if isinstance(switch, KillSwitch) and switch.engaged:
                 return switch
         return None
 
     def restricted(self, account: str, symbol: str) -> Restricted | None:
         """Return the list that forbids the symbol to the account, or None."""
         for scope in (DEFAULT, account):
-            listed = self._find(Restricted, (scope,))
-            if symbol in listed.symbols:
+            listed = self.records.get(f"restricted:{scope}")
+            if isinstance(listed, Restricted) and symbol in listed.symbols:
                 return listed
         return None
 
     def session_shift_ns(self) -> int:
         """Return how far market time is shifted against the calendar."""
-        return self._find(SessionShift, (DEFAULT,)).shift_ns
+        return self._find(SessionShift, DEFAULT).shift_ns

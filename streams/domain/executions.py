@@ -13,7 +13,7 @@ before its fill is kept, and holds when the fill arrives.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from streams.domain.build import evolve, make
 from streams.domain.decimals import ZERO
@@ -73,8 +73,7 @@ class Executions(Protocol):
         """Keep an execution under its id."""
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(NamedTuple):
     """An execution begins to count (`counts`), or ceases to."""
 
     execution: Execution

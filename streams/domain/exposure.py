@@ -59,7 +59,10 @@ def worst_qty(holding: Holding) -> Decimal:
 def _values(holding: Holding) -> tuple[Decimal, Decimal, Decimal]:
     """Return what the holding adds to long, short and worst value."""
     value = money(holding.qty * holding.mark)
-    worst = money(worst_qty(holding) * holding.mark)
+    if holding.buy_qty or holding.sell_qty:
+        worst = money(worst_qty(holding) * holding.mark)
+    else:
+        worst = value.copy_abs()
     return (value, ZERO, worst) if value >= 0 else (ZERO, -value, worst)
 
 
@@ -100,13 +103,15 @@ def revalued(
 ) -> RiskAccount:
     """Return the account valued at these prices; a holding without one keeps its mark."""
     holdings = {}
-    sums = [ZERO, ZERO, ZERO]
+    long_value = short_value = worst_value = ZERO
     for symbol, holding in account.holdings.items():
         px = price(symbol)
         marked = holding if px is None or px == holding.mark else evolve(holding, mark=px)
         holdings[symbol] = marked
-        sums = [a + b for a, b in zip(sums, _values(marked), strict=True)]
-    long_value, short_value, worst_value = sums
+        long, short, worst = _values(marked)
+        long_value += long
+        short_value += short
+        worst_value += worst
     return evolve(
         account,
         holdings=holdings,

@@ -4,8 +4,8 @@
 events in another order lead to the same position, cash and reservations.
 """
 
-from dataclasses import dataclass
 from decimal import Decimal
+from typing import NamedTuple
 
 from streams.domain.build import evolve, make
 from streams.domain.decimals import ZERO, ratio
@@ -42,8 +42,7 @@ _AT_ONCE = frozenset({OrderType.MARKET, OrderType.LIMIT})
 MAX_ANSWERED = 16
 
 
-@dataclass(frozen=True, slots=True)
-class Exposure:
+class Exposure(NamedTuple):
     """What one event can change: the account, its order, and the order's parent."""
 
     account: RiskAccount
@@ -214,23 +213,25 @@ def _executed(
     if changes is None or isinstance(changes, Contradiction):
         return changes
     for change in changes:
-        account, execution = _booked(account, change, shift_ns)
-        stored = known.all[execution.exec_id]
-        known.put(evolve(stored, realized=execution.realized))
+        account, realized = _booked(account, change, shift_ns)
+        stored = known.all[change.execution.exec_id]
+        known.put(evolve(stored, realized=realized))
+    filled: dict[str, object] = {}
     if event.event is EventType.FILL and event.fill is not None:
-        order = _filled(order, event.leg, event.fill.last_qty, event.fill.last_px)
-    return account, evolve(order, executions=known.all)
+        filled = _filled(order, event.leg, event.fill.last_qty, event.fill.last_px)
+    return account, evolve(order, executions=known.all, **filled)
 
 
-def _filled(order: RiskOrder, name: str, qty: Decimal, px: Decimal) -> RiskOrder:
+def _filled(order: RiskOrder, name: str, qty: Decimal, px: Decimal) -> dict[str, object]:
+    """Return what a fill changes in its order."""
     legs = order.legs
     if name in _SPLIT:
         leg = legs.get(name) or make(Leg)
         legs = {**legs, name: evolve(leg, done=leg.done + qty)}
-    return evolve(order, done=order.done + qty, spent=order.spent + money(qty * px), legs=legs)
+    return {"done": order.done + qty, "spent": order.spent + money(qty * px), "legs": legs}
 
 
-def _booked(account: RiskAccount, change: Change, shift_ns: int) -> tuple[RiskAccount, Execution]:
+def _booked(account: RiskAccount, change: Change, shift_ns: int) -> tuple[RiskAccount, Decimal]:
     """Return the account with an execution booked, or taken back, and what it realised.
 
     The cost of the position is `avg_px` times quantity; an execution adds its signed value and
@@ -261,7 +262,7 @@ def _booked(account: RiskAccount, change: Change, shift_ns: int) -> tuple[RiskAc
         cash=account.cash - sign * money(signed * execution.px + execution.commission),
         **_day_sum(account, day, sign * net),
     )
-    return account, evolve(execution, realized=net)
+    return account, net
 
 
 def _realised(qty: Decimal, average: Decimal, signed: Decimal, px: Decimal) -> Decimal:

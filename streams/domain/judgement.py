@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 from hashlib import blake2b
+from typing import NamedTuple
 
 from streams.domain.build import evolve, make
 from streams.domain.exposure import (
@@ -75,8 +76,7 @@ class Surroundings:
     day: str
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(NamedTuple):
     """Where a command came from, and its time: its own, else the record's."""
 
     partition: int

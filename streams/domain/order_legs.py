@@ -63,6 +63,8 @@ def with_event(
         leg = by_id.get(one.client_order_id) or make(Leg, client_order_id=one.client_order_id)
         add = EXACT.add if change.counts else EXACT.subtract
         by_id[one.client_order_id] = evolve(leg, cum_qty=add(leg.cum_qty, one.qty))
+    if len(by_id) == 1:
+        return tuple(by_id.values())
     return tuple(by_id[each] for each in sorted(by_id))
 
 

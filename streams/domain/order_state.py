@@ -143,19 +143,25 @@ def advance(
 
 def _clash(now: OrderState, event: OrderEvent) -> Contradiction | None:
     """Return how an event contradicts what the order is, or None."""
-    terms = event.terms
-    for what, known, said in (
-        ("symbol", now.symbol, event.symbol),
-        ("symbol", now.symbol, terms.symbol if terms else None),
-        ("side", now.side, event.side),
-        ("side", now.side, terms.side if terms else None),
-    ):
-        if known is not None and said is not None and known != said:
-            return Contradiction(
-                "CONTRADICTS_ORDER",
-                f"order {event.order_id} has {what} {known}, event {event.event_id} says {said}",
-            )
+    terms, symbol, side = event.terms, now.symbol, now.side
+    if symbol is not None:
+        if event.symbol not in (None, symbol):
+            return _contradiction(event, "symbol", symbol, event.symbol)
+        if terms is not None and terms.symbol != symbol:
+            return _contradiction(event, "symbol", symbol, terms.symbol)
+    if side is not None:
+        if event.side not in (None, side):
+            return _contradiction(event, "side", side, event.side)
+        if terms is not None and terms.side is not side:
+            return _contradiction(event, "side", side, terms.side)
     return None
+
+
+def _contradiction(event: OrderEvent, what: str, known: str, said: str | None) -> Contradiction:
+    return Contradiction(
+        "CONTRADICTS_ORDER",
+        f"order {event.order_id} has {what} {known}, event {event.event_id} says {said}",
+    )
 
 
 def _is_second_use(event: OrderEvent) -> bool:

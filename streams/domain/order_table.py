@@ -7,6 +7,7 @@ not matter. `order_transitions` says what that comes to, status by status.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from streams.models.orders import EventType, OrderStatus
 
@@ -67,8 +68,7 @@ ANSWERS = frozenset({E.CANCEL_REJECTED, E.REPLACED, E.REPLACE_REJECTED})
 NO_PROOF = frozenset({E.CANCEL_REJECTED, E.REPLACE_REJECTED})
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(NamedTuple):
     """What the status follows from."""
 
     full: bool
@@ -134,4 +134,7 @@ STATUS_RULES: tuple[StatusRule, ...] = (
 
 def status_of(facts: Facts) -> OrderStatus:
     """Return the status that follows from the facts."""
-    return next(rule.status for rule in STATUS_RULES if rule.holds(facts))
+    for rule in STATUS_RULES:
+        if rule.holds(facts):
+            return rule.status
+    raise AssertionError("the last rule holds always")

@@ -19,6 +19,8 @@ from streams.models.orders import (
     Refusal,
 )
 
+_NONE_SAID: frozenset[EventType | None] = frozenset({None})
+
 
 def unbooked_qty(state: OrderState) -> Decimal:
     """Return how many shares the venue's own sums say were filled beyond what came in fills.
@@ -36,11 +38,15 @@ def facts_of(state: OrderState) -> Facts:
     return Facts(
         full=_is_full(state),
         ended=_ended(state),
-        cancel_asked=any(one not in state.answered for one in state.cancels),
-        replace_asked=any(one not in state.answered for one in state.replaces),
+        cancel_asked=bool(state.cancels) and _waits(state, state.cancels),
+        replace_asked=bool(state.replaces) and _waits(state, state.replaces),
         some=state.cum_qty > 0,
         news=EventType.ACCEPTED if resumed else state.news,
     )
+
+
+def _waits(state: OrderState, asked: Iterable[str]) -> bool:
+    return any(one not in state.answered for one in asked)
 
 
 def _is_full(state: OrderState) -> bool:
@@ -58,10 +64,10 @@ def _is_full(state: OrderState) -> bool:
 
 def quantity(state: OrderState) -> Decimal | None:
     """Return the shares that the whole order is for, or None while nobody has said."""
-    legs = [leg.qty for leg in state.legs if leg.client_order_id]
     whole = state.terms.qty if state.terms else None
     if whole is not None and state.split_at[0] <= state.terms_at[0]:
         return whole
+    legs = [leg.qty for leg in state.legs if leg.client_order_id]
     known = [qty for qty in legs if qty is not None]
     return total(known) if known and len(known) == len(legs) else whole
 
@@ -69,6 +75,8 @@ def quantity(state: OrderState) -> Decimal | None:
 def _ended(state: OrderState) -> EventType | None:
     """Return what ended the order, or None while it may go on."""
     said = {leg.outcome for leg in state.legs}
+    if not state.rejections and said <= _NONE_SAID:
+        return None
     legs = [leg for leg in state.legs if leg.client_order_id]
     whole = any(leg.outcome for leg in state.legs if not leg.client_order_id)
     if legs and not whole and not all(leg.done for leg in legs):
@@ -85,8 +93,9 @@ def order_of(state: OrderState) -> Order | None:
     status = status_of(facts_of(state))
     terms, qty = _terms(state), quantity(state)
     qty = qty if qty is not None else state.cum_qty
-    leaves = ZERO if status in TERMINAL else max(ZERO, EXACT.subtract(qty, state.cum_qty))
-    over = max(ZERO, EXACT.subtract(state.cum_qty, qty)) if terms is not None else ZERO
+    rest = EXACT.subtract(qty, state.cum_qty)
+    leaves = rest if rest > 0 and status not in TERMINAL else ZERO
+    over = rest.copy_negate() if rest < 0 and terms is not None else ZERO
     return make(
         Order,
         order_id=state.order_id,

@@ -21,9 +21,8 @@ it is given back later.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from streams.domain.build import evolve
 from streams.domain.decimals import EXACT, ZERO, share, total
@@ -67,8 +66,7 @@ class AccountState(Part):
     ts_updated_ns: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Effect:
+class Effect(NamedTuple):
     """What one execution, or one half of a flip, did. `realized` is before commission."""
 
     branch: Branch
@@ -177,8 +175,7 @@ def take_back(position: PositionState, execution: Execution) -> PositionState:
     return evolve(gone, cost=stays, realized_pl=EXACT.add(gone.realized_pl, rest))
 
 
-@dataclass(frozen=True, slots=True)
-class Booked:
+class Booked(NamedTuple):
     """The state after an event, and the executions with what each did, for their bust."""
 
     position: PositionState

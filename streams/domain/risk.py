@@ -11,8 +11,8 @@ by the collar.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from decimal import ROUND_UP, Decimal
+from typing import NamedTuple
 
 from streams.domain.build import make
 from streams.domain.controls import ControlSet
@@ -47,8 +47,7 @@ _STOPS = frozenset({OrderType.STOP, OrderType.STOP_LIMIT})
 _OWN_LIMIT = frozenset({OrderType.LIMIT, OrderType.STOP_LIMIT})
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
+class Rules(NamedTuple):
     """The controls that hold for one account, symbol and strategy. `version`: of all controls."""
 
     version: int
@@ -71,8 +70,7 @@ def rules_for(controls: ControlSet, account: str, symbol: str, strategy: str) ->
     )
 
 
-@dataclass(frozen=True, slots=True)
-class RiskContext:
+class RiskContext(NamedTuple):
     """One order before its checks.
 
     `account` is the state without this order: for a replace, without what the order reserves

@@ -51,10 +51,10 @@ def route(
     routing = controls.routing()
     instrument = controls.instrument(order.terms.symbol)
     asset_class = instrument.asset_class if instrument else ""
-    value = _value(order.terms, price)
+    value = _value(order.terms, price) if routing.routes else None
     for rule in routing.routes:
         if _matches(rule, order, asset_class, value, phase):
-            return _checked(order, rule.broker, rule.name, brokers, controls)
+            return _checked(order, rule.broker, rule.name, brokers, controls, routing.version)
     if not routing.default_broker:
         return refuse(
             Code.NO_ROUTE,
@@ -63,7 +63,7 @@ def route(
             actual=f"{order.terms.symbol} {order.account}",
             version=routing.version,
         )
-    return _checked(order, routing.default_broker, "default", brokers, controls)
+    return _checked(order, routing.default_broker, "default", brokers, controls, routing.version)
 
 
 def _matches(
@@ -102,8 +102,8 @@ def _checked(
     rule: str,
     brokers: dict[str, Capabilities],
     controls: ControlSet,
+    rules_version: int,
 ) -> Routed | Refusal:
-    rules_version = controls.routing().version
     caps = brokers.get(broker)
     if caps is None:
         known = ", ".join(sorted(brokers))
@@ -127,14 +127,14 @@ def _lacking(terms: OrderTerms, caps: Capabilities) -> tuple[str, str, str] | No
     """Return what the broker lacks for an order: (what, what it takes, what was asked)."""
     fractional = terms.qty is not None and terms.qty != terms.qty.to_integral_value()
     needs: tuple[tuple[str, bool, object, object], ...] = (
-        ("order type", terms.type in caps.types, sorted(caps.types), terms.type),
+        ("order type", terms.type in caps.types, caps.types, terms.type),
         (
             "time in force",
             terms.time_in_force in caps.times_in_force,
-            sorted(caps.times_in_force),
+            caps.times_in_force,
             terms.time_in_force,
         ),
-        ("order class", terms.order_class in caps.classes, sorted(caps.classes), terms.order_class),
+        ("order class", terms.order_class in caps.classes, caps.classes, terms.order_class),
         ("fractional quantity", caps.fractional or not fractional, "whole shares", terms.qty),
         ("notional order", caps.notional or terms.notional is None, "qty", terms.notional),
         (
@@ -146,7 +146,7 @@ def _lacking(terms: OrderTerms, caps: Capabilities) -> tuple[str, str, str] | No
     )
     for what, able, limit, actual in needs:
         if not able:
-            shown = ", ".join(map(str, limit)) if isinstance(limit, list) else str(limit)
+            shown = ", ".join(sorted(limit)) if isinstance(limit, frozenset) else str(limit)
             return what, shown, str(actual)
     return None
 

@@ -6,12 +6,12 @@ in its docstring where it is less than plain.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime, time
 from decimal import Decimal
 from functools import lru_cache
 from hashlib import blake2b
 from itertools import pairwise
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from streams.domain.build import make
@@ -44,11 +44,11 @@ _CRYPTO_TIFS = frozenset({TimeInForce.GTC, TimeInForce.IOC})
 _AUCTION_TIFS = frozenset({TimeInForce.OPG, TimeInForce.CLS})
 _AUCTION_TYPES = frozenset({OrderType.MARKET, OrderType.LIMIT})
 _CLASS_TIFS = frozenset({TimeInForce.DAY, TimeInForce.GTC})
+_LEGS = {OrderClass.SIMPLE: 0, OrderClass.OTO: 1, OrderClass.BRACKET: 2, OrderClass.OCO: 2}
 _ONE = Decimal(1)
 
 
-@dataclass(frozen=True, slots=True)
-class FieldContext:
+class FieldContext(NamedTuple):
     """What the field rules may look at besides the terms. `shift_ns` is the session shift."""
 
     symbol: str
@@ -98,7 +98,7 @@ def _text(value: Decimal | None) -> str:
 def trade_content(terms: OrderTerms) -> str:
     """Return symbol, side, type, size and prices as text: equal for orders that look alike."""
     text = (
-        f"{terms.symbol}|{terms.side.value}|{terms.type.value}"
+        f"{terms.symbol}|{terms.side}|{terms.type}"
         f"|{_text(terms.qty)}|{_text(terms.notional)}|{_text(terms.limit_price)}"
     )
     if terms.stop_price is None and terms.trail_price is None and terms.trail_percent is None:
@@ -114,9 +114,9 @@ def full_content(terms: OrderTerms, content: str, client_order_id: str, strategy
     """
     profit, loss, intent = terms.take_profit, terms.stop_loss, terms.position_intent
     text = (
-        f"{content}|{client_order_id}|{strategy}|{terms.time_in_force.value}"
-        f"|{terms.extended_hours}|{terms.order_class.value}|{terms.reduce_only}"
-        f"|{intent.value if intent else ''}|{_text(profit.limit_price) if profit else ''}"
+        f"{content}|{client_order_id}|{strategy}|{terms.time_in_force}"
+        f"|{terms.extended_hours}|{terms.order_class}|{terms.reduce_only}"
+        f"|{intent or ''}|{_text(profit.limit_price) if profit else ''}"
     )
     if loss:
         text += f"|{_text(loss.stop_price)}|{_text(loss.limit_price)}"
@@ -230,7 +230,7 @@ def trail_of_type(terms: OrderTerms, _: FieldContext) -> Refusal | None:
 
 def class_legs(terms: OrderTerms, _: FieldContext) -> Refusal | None:
     """Count the legs: bracket and oco have both legs, oto one of them, simple none."""
-    wanted = {OrderClass.SIMPLE: 0, OrderClass.OTO: 1}.get(terms.order_class, 2)
+    wanted = _LEGS[terms.order_class]
     given = (terms.take_profit is not None) + (terms.stop_loss is not None)
     if given != wanted:
         text = f"legs of a {terms.order_class.value} order: take_profit, stop_loss"

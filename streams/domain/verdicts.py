@@ -41,7 +41,7 @@ def submit_event(order: RiskOrder) -> OrderEvent:
     event = EventType.APPROVED if order.verdict == "approved" else EventType.REJECTED
     return make(
         OrderEvent,
-        event_id=f"{OWN}{order.account}|{order.order_id}|{event.value}",
+        event_id=f"{OWN}{order.account}|{order.order_id}|{event}",
         event=event,
         order_id=order.order_id,
         account=order.account,

@@ -8,9 +8,11 @@
 """
 
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from enum import StrEnum
+from typing import Annotated, Any, Literal, cast
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler
+from pydantic_core import CoreSchema, core_schema
 
 SCHEMA_VERSION: Literal[1] = 1
 
@@ -42,6 +44,19 @@ Symbol = Annotated[str, Field(pattern=r"^[A-Z0-9][A-Z0-9./-]{0,19}$")]
 
 #: Nanoseconds since 1970-01-01 UTC, up to the year 2262.
 Nanos = Annotated[int, Field(ge=0, le=9_223_372_036_854_775_807, strict=True)]
+
+
+class Word(StrEnum):
+    """One of a few words. Written as the text it is: `.value` costs 0.2 µs per field."""
+
+    @classmethod
+    def __get_pydantic_core_schema__(
+        cls, source: type[Any], handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        """Return the schema of an enum whose members are written as strings."""
+        schema = cast(core_schema.EnumSchema, handler(source))
+        schema["serialization"] = core_schema.simple_ser_schema("str")
+        return schema
 
 
 class Message(BaseModel):

@@ -3,22 +3,21 @@
 Names and meanings of order fields are Alpaca's; statuses are FIX's and Alpaca's.
 """
 
-from enum import StrEnum
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from streams.models.base import Dec, Id, LongId, Message, Nanos, Part, Symbol, WideDec
+from streams.models.base import Dec, Id, LongId, Message, Nanos, Part, Symbol, WideDec, Word
 
 
-class Side(StrEnum):
+class Side(Word):
     """Direction of an order."""
 
     BUY = "buy"
     SELL = "sell"
 
 
-class OrderType(StrEnum):
+class OrderType(Word):
     """How the price of an order is found."""
 
     MARKET = "market"
@@ -28,7 +27,7 @@ class OrderType(StrEnum):
     TRAILING_STOP = "trailing_stop"
 
 
-class TimeInForce(StrEnum):
+class TimeInForce(Word):
     """How long an order works."""
 
     DAY = "day"
@@ -39,7 +38,7 @@ class TimeInForce(StrEnum):
     FOK = "fok"
 
 
-class OrderClass(StrEnum):
+class OrderClass(Word):
     """Whether an order comes alone or with others that depend on it."""
 
     SIMPLE = "simple"
@@ -48,7 +47,7 @@ class OrderClass(StrEnum):
     OTO = "oto"
 
 
-class PositionIntent(StrEnum):
+class PositionIntent(Word):
     """What an order is meant to do to the position."""
 
     BUY_TO_OPEN = "buy_to_open"
@@ -203,7 +202,7 @@ class VenueOrder(Message):
     ts_event_ns: Nanos
 
 
-class EventType(StrEnum):
+class EventType(Word):
     """What can happen to an order."""
 
     APPROVED = "approved"
@@ -285,7 +284,7 @@ class OrderEvent(Message):
     ts_init_ns: Nanos = Field(description="When Orderflow wrote it down.")
 
 
-class OrderStatus(StrEnum):
+class OrderStatus(Word):
     """How an order stands. FIX's and Alpaca's names."""
 
     PENDING_NEW = "pending_new"

@@ -3,8 +3,8 @@
 Whatever comes in, decoding answers with a message or with `Malformed`; it never raises.
 """
 
-from collections.abc import Iterator
-from functools import cache
+from collections.abc import Callable, Iterator
+from functools import cache, partial
 from types import NoneType
 from typing import Any, get_args
 
@@ -45,7 +45,7 @@ def decode(adapter: TypeAdapter[Any], raw: bytes) -> Any:
     if len(raw) > MAX_VALUE_BYTES:
         return Malformed("TOO_LARGE", f"{len(raw)} bytes; the limit is {MAX_VALUE_BYTES}")
     try:
-        return adapter.validate_json(raw)
+        return adapter.validator.validate_json(raw)
     except ValidationError as error:
         return _malformed(error, raw)
     except (ValueError, RecursionError) as error:
@@ -83,8 +83,12 @@ def _newer(raw: bytes) -> bool:
 
 def encode(message: BaseModel) -> bytes:
     """Return the JSON of a message; fields that are None are left out where they come back."""
-    leave_out = nones_come_back(type(message))
-    return message.__pydantic_serializer__.to_json(message, exclude_none=leave_out)
+    return _writer(type(message))(message)
+
+
+@cache
+def _writer(kind: type[BaseModel]) -> Callable[[BaseModel], bytes]:
+    return partial(kind.__pydantic_serializer__.to_json, exclude_none=nones_come_back(kind))
 
 
 @cache

@@ -200,7 +200,7 @@ class Runner:
         """Derive anew what a step that was taken back may have left half changed."""
         agent.on_revoked(unit.partition)
         if unit.state is not None:
-            agent.on_assigned(unit.partition, unit.scan())
+            agent.on_assigned(unit.partition, unit.state.scan(needs=agent.needs))
 
     def _unit(self, partition: int, state: TablePartition | None) -> UnitOfWork:
         return UnitOfWork(self.name, partition, clock.now_ns(), state, self.silent_on)
@@ -240,13 +240,14 @@ class Runner:
             return []
         if not self.app.tables.recovery.completed.is_set():
             return []
+        if self.table is not None:
+            return sorted(self.table.local.taken)
         topic = self.namespaced(self.spec.reads[0].name)
         return sorted(tp.partition for tp in self.app.consumer.assignment() if tp.topic == topic)
 
     def _opened(self, partition: int) -> None:
-        cast(Agent[Any], self.agent).on_assigned(
-            partition, cast(Table, self.table).local.open(partition).scan()
-        )
+        agent = cast(Agent[Any], self.agent)
+        agent.on_assigned(partition, cast(Table, self.table).local.rows(partition, agent.needs))
 
     def _closed(self, partition: int) -> None:
         cast(Agent[Any], self.agent).on_revoked(partition)

@@ -14,14 +14,16 @@ from typing import NamedTuple
 from aiokafka import AIOKafkaProducer
 from aiokafka.partitioner import murmur2
 
+from streams.topics import MAX_CHANGES_BYTES
+
 Headers = list[tuple[str, bytes]]
 
 #: Bytes handed to the producer and not yet acknowledged; more waits.
 MAX_OUTSTANDING_BYTES = 32 * 1024 * 1024
 #: Outputs in one record batch; topics refuse a batch above a megabyte, compressed or not.
 OUTPUT_BATCH_BYTES = 900_000
-#: A table's changes stay one record batch; changelogs take larger ones.
-CHANGES_BATCH_BYTES = 8 * 1024 * 1024
+#: A table's changes stay one record batch; changelogs take larger ones than this.
+CHANGES_BATCH_BYTES = MAX_CHANGES_BYTES - 64 * 1024
 #: What Kafka adds to a record, and to each of its headers, at most.
 FRAMING_BYTES = 32
 

@@ -7,11 +7,21 @@ moves elsewhere finds there all that was ever built on.
 """
 
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, Final, cast
 
-from pydantic import BaseModel, TypeAdapter
-from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options, Rdict, WriteBatch
+from pydantic import TypeAdapter
+from rocksdict import (
+    BlockBasedOptions,
+    Cache,
+    DBCompressionType,
+    Options,
+    Rdict,
+    WriteBatch,
+    WriteBufferManager,
+    WriteOptions,
+)
 
 from streams.transport.codec import encode
 
@@ -19,15 +29,16 @@ from streams.transport.codec import encode
 OWN: Final = b"\x00"
 #: Where the local store remembers the changelog offset it holds everything below of.
 CHANGELOG_KEY: Final = b"\x00\x00changelog"
-#: Decoded values kept in memory, per table partition.
-CACHE_ENTRIES: Final = 5_000
+#: Decoded values kept in memory, per table partition; one takes 2 to 8 kB.
+CACHE_ENTRIES: Final = 1_500
 WRITE_BUFFER_BYTES: Final = 4 * 1024 * 1024
+#: Of a worker, over all its table partitions.
+ALL_WRITE_BUFFERS_BYTES: Final = 32 * 1024 * 1024
 BLOCK_CACHE_BYTES: Final = 32 * 1024 * 1024
 
 Change = tuple[bytes, bytes | None]
 
 _DELETED: Final = object()
-_blocks: list[Cache] = []
 
 
 def source_key(topic: str) -> bytes:
@@ -35,16 +46,21 @@ def source_key(topic: str) -> bytes:
     return OWN + topic.encode()
 
 
+@cache
+def _shared() -> tuple[Cache, WriteBufferManager]:
+    return Cache(BLOCK_CACHE_BYTES), WriteBufferManager(ALL_WRITE_BUFFERS_BYTES, allow_stall=False)
+
+
 def _options() -> Options:
-    if not _blocks:
-        _blocks.append(Cache(BLOCK_CACHE_BYTES))
+    blocks, buffers = _shared()
     table = BlockBasedOptions()
-    table.set_block_cache(_blocks[0])
+    table.set_block_cache(blocks)
     table.set_bloom_filter(10, block_based=False)
     options = Options(raw_mode=True)
     options.create_if_missing(True)
     options.set_block_based_table_factory(table)
     options.set_write_buffer_size(WRITE_BUFFER_BYTES)
+    options.set_write_buffer_manager(buffers)
     options.set_max_write_buffer_number(2)
     options.set_compression_type(DBCompressionType.lz4())
     options.set_max_open_files(64)
@@ -65,15 +81,16 @@ class TablePartition:
 
     def get(self, key: str) -> Any:
         """Return the value of a key, or None."""
-        if key in self._pending:
-            value = self._pending[key]
+        value = self._pending.get(key)
+        if value is not None:
             return None if value is _DELETED else value
-        if key in self._cache:
-            return self._cache[key]
+        value = self._cache.get(key)
+        if value is not None:
+            return value
         raw = self._db.get(key.encode())
         if raw is None:
             return None
-        return self._remember(key, self._adapter.validate_json(raw))
+        return self._remember(key, self._adapter.validator.validate_json(raw))
 
     def _remember(self, key: str, value: Any) -> Any:
         if len(self._cache) >= CACHE_ENTRIES:
@@ -102,31 +119,38 @@ class TablePartition:
     def encoded(staged: list[tuple[str, Any]]) -> list[Change]:
         """Return staged values as changelog records; a deletion has no value."""
         return [
-            (key.encode(), None if value is _DELETED else _dump(value)) for key, value in staged
+            (key.encode(), None if value is _DELETED else encode(value)) for key, value in staged
         ]
 
     def settle(
         self, staged: list[tuple[str, Any]], changes: list[Change], changelog_offset: int
     ) -> None:
         """Write changes that the changelog holds, up to `changelog_offset` (exclusive)."""
-        self.load(changes, changelog_offset)
+        self._db.write(_batch(changes, changelog_offset))
+        known, pending = self._cache, self._pending
         for key, value in staged:
-            self._cache.pop(key, None)
+            known.pop(key, None)
             if value is not _DELETED:
                 self._remember(key, value)
-            if self._pending.get(key) is value:
-                del self._pending[key]
+            if pending.get(key) is value:
+                del pending[key]
+
+    def begin_load(self) -> None:
+        """Prepare for a restore: compact nothing until it is through."""
+        self._db.set_options({"disable_auto_compactions": "true"})
 
     def load(self, changes: Iterable[Change], changelog_offset: int) -> None:
-        """Write raw changelog records to the disk, with the offset they go up to."""
-        batch = WriteBatch(raw_mode=True)
-        for key, value in changes:
-            if value is None:
-                batch.delete(key)
-            else:
-                batch.put(key, value)
-        batch.put(CHANGELOG_KEY, b"%d" % changelog_offset)
-        self._db.write(batch)
+        """Write raw changelog records, with the offset they go up to.
+
+        They are not in RocksDB's log: should the process be killed before `end_load`, the last
+        of them are missing together with their offset, and are read again.
+        """
+        self._db.write(_batch(changes, changelog_offset), _unlogged())
+
+    def end_load(self) -> None:
+        """Put on the disk what was loaded."""
+        self._db.flush()
+        self._db.set_options({"disable_auto_compactions": "false"})
 
     def changelog_offset(self) -> int | None:
         """Return the changelog offset below which the disk holds everything, or None."""
@@ -138,8 +162,11 @@ class TablePartition:
         raw = self._db.get(source_key(topic))
         return 0 if raw is None else int(raw)
 
-    def scan(self, prefix: str = "") -> Iterator[tuple[str, Any]]:
-        """Yield keys that start with `prefix`, in key order, with their values."""
+    def scan(self, prefix: str = "", needs: bytes = b"") -> Iterator[tuple[str, Any]]:
+        """Yield keys that start with `prefix`, in key order, with their values.
+
+        Values on the disk whose JSON does not contain `needs` are left out.
+        """
         start = prefix.encode()
         staged = {key for key in self._pending if key.startswith(prefix)}
         rows = cast(Iterator[tuple[bytes, bytes]], self._db.items(from_key=start or b"\x01"))
@@ -151,7 +178,7 @@ class TablePartition:
                 staged.discard(fresh)
                 if self._pending[fresh] is not _DELETED:
                     yield fresh, self._pending[fresh]
-            if key not in self._pending:
+            if key not in self._pending and needs in raw:
                 yield key, self._cache.get(key) or self._adapter.validate_json(raw)
         for fresh in sorted(staged):
             if self._pending.get(fresh, _DELETED) is not _DELETED:
@@ -168,5 +195,19 @@ class TablePartition:
         self._db.close()
 
 
-def _dump(value: BaseModel) -> bytes:
-    return encode(value)
+def _batch(changes: Iterable[Change], changelog_offset: int) -> WriteBatch:
+    batch = WriteBatch(raw_mode=True)
+    for key, value in changes:
+        if value is None:
+            batch.delete(key)
+        else:
+            batch.put(key, value)
+    batch.put(CHANGELOG_KEY, b"%d" % changelog_offset)
+    return batch
+
+
+@cache
+def _unlogged() -> Any:
+    options: Any = WriteOptions()  # a property, which its type stub takes for a method
+    options.disable_wal = True
+    return options

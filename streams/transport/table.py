@@ -5,7 +5,10 @@ To readers and views it is an ordinary Faust table. Only its agent writes, throu
 `account`, because that is what the source topic is keyed by.
 """
 
+import asyncio
+import threading
 from collections.abc import Callable, ItemsView, Iterator, KeysView, ValuesView
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -41,6 +44,10 @@ class Store(FaustStore[str, Any]):
         self.adapter = spec.adapter()
         self.on_opened: PartitionHook | None = None
         self.on_closed: PartitionHook | None = None
+        #: Partitions that the agent has taken up.
+        self.taken: set[int] = set()
+        self._taking = threading.Lock()
+        self._given_up = False
 
     def open(self, partition: int) -> TablePartition:
         """Open a partition's local state."""
@@ -51,6 +58,10 @@ class Store(FaustStore[str, Any]):
 
     def close_all(self) -> None:
         """Close every partition; those that stay assigned are opened again."""
+        self._given_up = True
+        with self._taking:  # the agent, should it be reading one in its thread, stops at once
+            self._given_up = False
+        self.taken.clear()
         for partition in list(self.partitions):
             if self.on_closed is not None:
                 self.on_closed(partition)
@@ -136,14 +147,31 @@ class Store(FaustStore[str, Any]):
         """
         try:
             for tp in sorted(active_tps):
-                if self.on_opened is not None:
-                    self.on_opened(tp.partition)
+                await asyncio.to_thread(self._take, tp.partition)
         except Exception as error:
             die(f"table {self.spec.name} was restored, but its agent could not take it up", error)
+
+    def _take(self, partition: int) -> None:
+        """Let the agent read a partition. It may take long, and the worker must not be silent."""
+        with self._taking, suppress(_GivenUpError):
+            if self.on_opened is not None:
+                self.on_opened(partition)
+            self.taken.add(partition)
+
+    def rows(self, partition: int, needs: bytes) -> Iterator[tuple[str, Any]]:
+        """Yield what an agent needs of a partition it takes up; stops when it is given up."""
+        for row in self.open(partition).scan(needs=needs):
+            if self._given_up:
+                raise _GivenUpError
+            yield row
 
     async def on_stop(self) -> None:
         """Close the files."""
         self.close_all()
+
+
+class _GivenUpError(Exception):
+    """The partition that is being taken up was given up."""
 
 
 class Table(FaustTable[str, Any]):
@@ -263,6 +291,8 @@ async def restore(
     total = sum(end - start for _, start, end in behind.values())
     began = reported = clock.monotonic()
     left = dict(behind)
+    for state, _, _ in behind.values():
+        state.begin_load()
     await consumer.start()
     try:
         consumer.assign(list(left))
@@ -275,6 +305,7 @@ async def restore(
                     left[tp][0].load(changes, records[-1].offset + 1)
             for tp in [tp for tp in left if await consumer.position(tp) >= left[tp][2]]:
                 left[tp][0].load((), left[tp][2])
+                left[tp][0].end_load()
                 consumer.pause(tp)
                 del left[tp]
             if clock.monotonic() - reported > 5:

@@ -6,7 +6,7 @@ unit has grown large, the publisher sends it.
 
 import traceback
 from collections.abc import Iterator
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from streams.models.base import Message
 from streams.ports import Record
@@ -55,11 +55,11 @@ class UnitOfWork:
 
     def get(self, key: str) -> Any:
         """Return the table's value for a key, or None."""
-        return self._table().get(key)
+        return (self.state or self._no_table()).get(key)
 
     def put(self, key: str, value: Any) -> None:
         """Set the table's value for a key."""
-        self._undo.append((key, self._table().stage(key, value)))
+        self._undo.append((key, (self.state or self._no_table()).stage(key, value)))
         self.changed[key] = None
 
     def delete(self, key: str) -> None:
@@ -68,7 +68,7 @@ class UnitOfWork:
 
     def scan(self, prefix: str = "") -> Iterator[tuple[str, Any]]:
         """Yield the partition's keys that start with `prefix`, with their values."""
-        return self._table().scan(prefix)
+        return (self.state or self._no_table()).scan(prefix)
 
     def emit(
         self, topic: TopicSpec, key: str, value: Message, partition_key: str | None = None
@@ -90,10 +90,8 @@ class UnitOfWork:
         out = Out(key, raw, own + _reason(record, self.agent, code, error))
         self.outputs.append((DEAD_LETTERS, key or b"", out))
 
-    def _table(self) -> TablePartition:
-        if self.state is None:
-            raise LookupError(f"agent {self.agent} has no table")
-        return self.state
+    def _no_table(self) -> NoReturn:
+        raise LookupError(f"agent {self.agent} has no table")
 
     # What the runner uses.
 
@@ -109,7 +107,7 @@ class UnitOfWork:
     def roll_back(self) -> None:
         """Take back what was done since `begin`."""
         for key, before in reversed(self._undo):
-            self._table().unstage(key, before)
+            (self.state or self._no_table()).unstage(key, before)
             if before is None:
                 self.changed.pop(key, None)
         self._undo.clear()

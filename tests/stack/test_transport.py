@@ -23,6 +23,8 @@ from rocksdict import Options, Rdict
 
 from connectors.kafka.admin import apply_topics
 from streams.settings import Settings
+from streams.topics import MAX_RECORD_BYTES
+from streams.transport.consumer import MAX_WAITING_BYTES
 from streams.transport.fatal import EXIT_INFRASTRUCTURE
 from streams.transport.sender import partition_of
 from streams.transport.store import CACHE_ENTRIES, CHANGELOG_KEY, OWN
@@ -331,6 +333,25 @@ async def test_a_commit_never_passes_what_is_not_finished(stream: Stream, tmp_pa
     assert await count(stream.settings, OUTPUT) == 400
 
 
+async def test_a_partition_that_stands_still_is_not_fetched_from(
+    stream: Stream, tmp_path: Path
+) -> None:
+    """More waits of it than a worker keeps: the others go on, and later none of it is missing."""
+    hold = tmp_path / "hold"
+    hold.touch()
+    worker = stream.workers.start("orders", env={HOLD: str(hold)})
+    await worker.ready()
+    homes = {account: partition_of(account.encode(), PARTITIONS) for account in ACCOUNTS}
+    sent = stream.orders(15_000, [account for account, home in homes.items() if home == 0])
+    assert sum(len(one.value or b"") for one in sent) > 1.5 * MAX_WAITING_BYTES
+    await produce(stream.settings, REQUESTED, sent)
+    await stream.send(300, [account for account, home in homes.items() if home != 0])
+    await wait_until(partial(count, stream.settings, OUTPUT), (300).__eq__)
+    hold.unlink()
+    await stream.settled()
+    assert await count(stream.settings, OUTPUT) == 15_300
+
+
 async def test_an_orderly_end_leaves_nothing_to_do_again(stream: Stream) -> None:
     """SIGTERM in the middle of the load: what was taken is finished, the next worker goes on."""
     never = {"ORDERFLOW_COMMIT_INTERVAL_S": "60"}  # so that what is committed is so at the end
@@ -379,6 +400,27 @@ async def test_a_state_larger_than_the_cache_is_restored_as_it_was(stream: Strea
     await anew.ready()
     assert await anew.stop() == 0
     assert stream.on_disk() == twice
+
+
+async def test_a_unit_larger_than_other_topics_take_is_one_batch(stream: Stream) -> None:
+    """Two megabytes of changes at once: the changelog takes them, and they are restored."""
+    names = (f"L{number}" for number in itertools.count())
+    at_home = (name for name in names if partition_of(name.encode(), PARTITIONS) == 0)
+    await stream.send(500, itertools.islice(at_home, 500), "state")
+    worker = stream.workers.start("orders")
+    await stream.settled()
+    changes = await read(stream.settings, CHANGELOG)
+    sizes: Counter[int] = Counter()
+    for record in changes:
+        sizes[record.timestamp] += len(record.value or b"")  # a unit's records have one time
+    assert max(sizes.values()) > MAX_RECORD_BYTES
+    assert await worker.stop() == 0
+    held = stream.on_disk()
+    shutil.rmtree(stream.local())
+    again = stream.workers.start("orders")
+    await again.ready()
+    assert await again.stop() == 0
+    assert stream.on_disk() == held
 
 
 @pytest.mark.parametrize("last", ["tombstone", "control record"])

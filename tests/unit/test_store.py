@@ -150,3 +150,28 @@ def test_loading_is_what_restoring_does(reopen: Open) -> None:
         state.load(changes, 4)
         assert dict(state.scan()) == {"a": Count(n=3), "b": Count(n=2)}
         assert state.changelog_offset() == 4
+
+
+def test_what_is_loaded_is_there_after_the_end_of_the_load(reopen: Open) -> None:
+    """Written without RocksDB's log, so it has to be on the disk before live changes are."""
+    state = reopen()
+    state.begin_load()
+    for number in range(100):
+        state.load([(b"k%d" % number, b'{"n":%d}' % number)], number + 1)
+    state.end_load()
+    settle(state, 101, k0=Count(n=-1))
+    again = reopen()
+    assert (len(dict(again.scan())), again.get("k0"), again.get("k99")) == (
+        100,
+        Count(n=-1),
+        Count(n=99),
+    )
+    assert again.changelog_offset() == 101
+
+
+def test_a_scan_decodes_only_what_is_needed(reopen: Open) -> None:
+    """What is still in memory is given in any case."""
+    state = reopen()
+    settle(state, 2, a=Count(n=1), b=Count(n=2))
+    state.stage("c", Count(n=3))
+    assert dict(state.scan(needs=b'"n":2')) == {"b": Count(n=2), "c": Count(n=3)}

@@ -124,6 +124,8 @@ class Ledger:
 
     def take_changes(self) -> list[tuple[str, OrderRecord | ClosedRecord]]:
         """Return the records of the orders that changed since the last call, by key."""
+        if not self._changed:
+            return []
         changed, self._changed = self._changed, {}
         return [
             (f"{self.symbol}|{name}", record_of(order, self.now_ns))

@@ -137,8 +137,9 @@ def opened(order: VenueOrder, arrival: int, effective_ns: int) -> OpenOrder:
 
 def content_of(order: VenueOrder) -> str:
     """Return a digest of what an order asks for: times and numbering of ours left out."""
-    asked = f"{order.account}|{order.order_id}|{order.terms.model_dump_json()}"
-    return blake2b(asked.encode(), digest_size=12).hexdigest()
+    terms = order.terms.__pydantic_serializer__.to_json(order.terms)  # half of model_dump_json
+    asked = b"%b|%b|%b" % (order.account.encode(), order.order_id.encode(), terms)
+    return blake2b(asked, digest_size=12).hexdigest()
 
 
 _SHARED = tuple(name for name in OrderRecord.model_fields if name not in ("schema_version", "kind"))

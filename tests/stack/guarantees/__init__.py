@@ -1,0 +1,1 @@
+"""Each guarantee of the transport, beside what stock Faust does with the same work."""
