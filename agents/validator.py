@@ -60,7 +60,7 @@ KEEP_DAYS = 7
 SWEEP = 500
 SWEEP_EVERY_NS = 10 * SECOND
 #: Rules and partitions that are kept at hand; beyond that they are looked up anew.
-MAX_AT_HAND = 50_000
+MAX_AT_HAND = 20_000
 
 
 class Validator(Agent[RiskRecord]):

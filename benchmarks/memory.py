@@ -1,8 +1,9 @@
 """How much memory an `orders` worker needs with a million orders in its state: resident megabytes.
 
 The worker is the real one with its four agents. A few accounts trade for real, with gateway and
-market workers beside; what the agents then remember is written to the changelogs under other
-names until it is a million orders, with their risk, routes, executions, positions and accounts.
+market workers beside, until all but two of a hundred orders are over; what the agents then
+remember is written to the changelogs under other names until it is a million orders, with their
+risk, routes, executions, positions and accounts.
 The worker is started again and restores all of it. Its resident set is sampled each second,
 first idle, then for ten minutes under a load of orders from accounts all over the state.
 
@@ -41,6 +42,8 @@ HELD, QUICK_HELD = 1_000_000, 20_000
 TRADED, QUICK_TRADED = 2_000, 200
 LOAD_S, QUICK_LOAD_S = 600.0, 4.0
 IDLE_S, QUICK_IDLE_S = 10.0, 1.0
+#: One in so many resting orders is left open: about two of a hundred orders.
+LEFT_OPEN = 20
 RATE = 200
 ORDERS_PER_ACCOUNT = 5
 READY_S = 420.0
@@ -119,6 +122,10 @@ class _Run:
         among = accounts(0, self._traded // ORDERS_PER_ACCOUNT)
         self._sent += await send(self._settings, orders(0, self._traded, among), RATE)
         await self._quiet(worker, self._traded)
+        # Most orders of a day are over; of what would rest here only some stay open.
+        cancels = (await read_original(self._settings)).cancels(LEFT_OPEN)
+        await send(self._settings, cancels, RATE)
+        await self._quiet(worker, self._traded + len(cancels))
         worker.stop()
         return await read_original(self._settings)
 

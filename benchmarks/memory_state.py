@@ -5,6 +5,7 @@ read from their changelogs and written again under other accounts' names, key an
 as it takes. Names have the same length, so every record is as large as its original.
 """
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from benchmarks.changelog import Row, fill
 from benchmarks.memory_load import PRICES
 from connectors.kafka.reader import read_topic
-from streams.load import LoadRecord, mixed_orders
+from streams.load import Expected, LoadRecord, mixed_orders
 from streams.settings import Settings
 from streams.transport.store import OWN
 from tables.base import TableSpec
@@ -66,6 +67,17 @@ class Original:
     def resting(self) -> int:
         """Return how many orders the validator has as open."""
         return sum(b'"live":true' in value for value in self.rows[RISK.name].values())
+
+    def cancels(self, leave: int) -> list[LoadRecord]:
+        """Return cancels of the open orders, but of every `leave`-th none."""
+        found = []
+        for key, value in self.rows[RISK.name].items():
+            if b'"live":true' in value and is_placed(key):
+                account, _, order_id = key.decode().partition("|")
+                command = {"command": "cancel", "account": account, "order_id": order_id}
+                expected = Expected("cancel", account, order_id)
+                found.append(LoadRecord(account.encode(), json.dumps(command).encode(), expected))
+        return [record for number, record in enumerate(found) if number % leave]
 
     @property
     def keys(self) -> int:

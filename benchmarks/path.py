@@ -181,7 +181,8 @@ class Path:
 
 
 async def _counts(client: AsyncClient) -> dict[str, int]:
-    return {status: count for status, count in (await client.query(COUNTS)).result_rows}
+    rows = (await client.query(COUNTS)).result_rows
+    return {status: count for status, count in rows}  # noqa: C416 - typed so
 
 
 def _service(cmdline: list[str]) -> str:

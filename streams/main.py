@@ -37,7 +37,7 @@ def tune() -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(10_000, 10, 10)
+    gc.set_threshold(50_000, 50, 1_000)
     try:
         import uvloop
     except ImportError:

@@ -17,7 +17,7 @@ from streams.transport.store import Change, source_key
 from streams.transport.unit import UnitOfWork
 
 #: Units of one agent and partition under way at once; more waits.
-MAX_IN_FLIGHT = 8
+MAX_IN_FLIGHT = 3
 #: A unit that Kafka has not acknowledged by then ends the process; the client itself would try
 #: for ever, also to reach a topic that is gone.
 PUBLISH_TIMEOUT_S = 60.0

@@ -6,6 +6,7 @@ To readers and views it is an ordinary Faust table. Only its agent writes, throu
 """
 
 import asyncio
+import ctypes
 import threading
 from collections.abc import Callable, ItemsView, Iterator, KeysView, ValuesView
 from contextlib import suppress
@@ -28,6 +29,9 @@ from streams.transport.store import Change, TablePartition
 from tables.base import TableSpec
 
 log = structlog.get_logger(__name__)
+
+#: Read at once in a restore, over all partitions: more only fills the memory.
+RESTORE_FETCH_BYTES = 4 * 1024 * 1024
 
 #: Called with a partition that was restored, or given up.
 PartitionHook = Callable[[int], None]
@@ -243,6 +247,7 @@ class TableRecovery(Recovery):
         }
         await self._wait(self._restore(targets))
         await self._wait(self.on_recovery_completed(generation_id))
+        _give_back_memory()
 
     async def _restore(self, targets: dict[TP, TablePartition]) -> None:
         behind = await self._behind(targets)
@@ -277,6 +282,12 @@ class TableRecovery(Recovery):
         """Do nothing: `restore` logs its progress."""
 
 
+def _give_back_memory() -> None:
+    """Return to the system what the restore has used; glibc would keep a good part of it."""
+    with suppress(OSError, AttributeError):  # other C libraries have no such call
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 async def restore(
     brokers: Any, behind: dict[TopicPartition, tuple[TablePartition, int, int]]
 ) -> None:
@@ -285,7 +296,8 @@ async def restore(
     consumer = AIOKafkaConsumer(
         bootstrap_servers=servers,
         enable_auto_commit=False,
-        max_partition_fetch_bytes=4 * 1024 * 1024,
+        max_partition_fetch_bytes=RESTORE_FETCH_BYTES,
+        fetch_max_bytes=RESTORE_FETCH_BYTES,
         fetch_max_wait_ms=50,
     )
     total = sum(end - start for _, start, end in behind.values())

@@ -90,17 +90,17 @@ class Engine:
         if target is None:  # it ended while time moved on
             self.refuse(order, Code.TOO_LATE)
             return
+        newest = target.commands[-1] if target.commands else target
         command = PendingCommand(
             command="cancel" if order.command == "cancel" else "replace",
             request_id=order.request_id,
             terms=order.terms,
             revision=order.revision,
             ts_requested_ns=order.ts_requested_ns,
-            effective_ns=max(self._effective_ns(order), target.effective_ns),
+            effective_ns=max(self._effective_ns(order), newest.effective_ns),
             seq=self._ledger.next_seq(),
         )
         target.heard(order.request_id)
-        target.effective_ns = command.effective_ns
         target.commands.append(command)
         self._ledger.touch(target)
         pending = order.command == "cancel"
