@@ -14,8 +14,9 @@ from zlib import crc32
 from rocksdict import Options, Rdict
 
 from connectors.kafka.client import producer
+from streams.partitioner import partition_of
 from streams.settings import Settings
-from streams.transport.sender import Out, Sender, partition_of
+from streams.transport.sender import Out, Sender
 
 #: Records that are handed over at once, per partition.
 CHUNK = 1_000

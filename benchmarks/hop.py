@@ -37,9 +37,10 @@ from benchmarks import contenders, job
 from benchmarks.contenders import Contender, Running
 from benchmarks.harness import Plan, Sample, interleaved, outcome, spread
 from benchmarks.job import PARTITIONS
-from connectors.kafka.client import consumer, partition_for, producer
+from connectors.kafka.client import consumer, producer
 from streams.clock import monotonic
 from streams.errors import IncompleteError
+from streams.partitioner import partition_of
 from streams.settings import Settings
 
 GOALS = {
@@ -149,7 +150,7 @@ async def fill(settings: Settings, many: int) -> None:
         sent = []
         for one in job.orders(many):
             key, value = one.account.encode(), job.sent(one)
-            partition = partition_for(key, PARTITIONS)
+            partition = partition_of(key, PARTITIONS)
             batch = open_batches.setdefault(partition, client.create_batch())
             if batch.append(key=key, value=value, timestamp=None) is None:
                 sent.append(await client.send_batch(batch, topic, partition=partition))

@@ -19,7 +19,6 @@ from agents.validator import Validator
 from connectors.brokers.virtual import VirtualBroker
 from connectors.calendar import ExchangeCalendar
 from connectors.clickhouse.history import ClickHouseHistory
-from connectors.kafka.client import partition_for
 from connectors.kafka.mirror import Mirror
 from connectors.redis.cache import Cache
 from streams.domain.capabilities import BROKERS
@@ -27,6 +26,7 @@ from streams.domain.controls import ControlSet
 from streams.domain.matching.config import VenueConfig
 from streams.models.controls import AnyControl, control_key
 from streams.models.market import LastPrice
+from streams.partitioner import partition_of
 from streams.ports import Agent, AsyncAgent
 from streams.settings import Settings
 from streams.topics import CONTROLS, MARKET_LAST
@@ -98,7 +98,7 @@ class Services:
 
     def partition_of(self, key: str) -> int:
         """Return the partition of an account or symbol."""
-        return partition_for(key.encode(), self._partitions)
+        return partition_of(key.encode(), self._partitions)
 
     def copying(self) -> Callable[[], Coroutine[Any, Any, None]] | None:
         """Return the task that keeps Redis's copies current, if it is this role's."""

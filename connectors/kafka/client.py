@@ -9,13 +9,11 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from functools import lru_cache
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaConnectionError, KafkaError
-from aiokafka.partitioner import murmur2
 
 from streams.errors import NotFoundError, ServiceUnavailableError
 from streams.settings import Settings
@@ -80,13 +78,6 @@ async def partitions_of(client: Any, topic: str) -> list[int]:
     if not found:
         raise NotFoundError(f"topic {topic} does not exist; `./orderflow topics apply` creates it")
     return sorted(found)
-
-
-@lru_cache(maxsize=100_000)
-def partition_for(key: bytes, partitions: int) -> int:
-    """Return the partition of a key, as Kafka's own clients choose it."""
-    hashed: int = murmur2(key)
-    return (hashed & 0x7FFFFFFF) % partitions
 
 
 @asynccontextmanager

@@ -14,8 +14,9 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from aiokafka.producer.message_accumulator import BatchBuilder
 
-from connectors.kafka.client import partition_for, partitions_of, producer
+from connectors.kafka.client import partitions_of, producer
 from streams.errors import ServiceUnavailableError, UsageError
+from streams.partitioner import partition_of
 from streams.settings import Settings
 from streams.topics import MAX_RECORD_BYTES
 
@@ -67,7 +68,7 @@ class BatchProducer:
     async def _partition(self, topic: str, by: bytes) -> int:
         if topic not in self._partitions:
             self._partitions[topic] = len(await partitions_of(self._client.client, topic))
-        return partition_for(by, self._partitions[topic])
+        return partition_of(by, self._partitions[topic])
 
     async def _dispatch(self, at: tuple[str, int]) -> None:
         """Hand one batch over; waits while the one before it has not left."""

@@ -19,7 +19,7 @@ class Fetching:
 
     min_bytes: int = 1
     max_wait_ms: int = 100
-    max_records: int = 500
+    max_records: int = 2_000
 
 
 class Options(ABC):

@@ -8,11 +8,9 @@ the calls. A send that fails for good ends the process: what it carried must not
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from typing import NamedTuple
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.partitioner import murmur2
 
 from streams.topics import MAX_CHANGES_BYTES
 
@@ -34,12 +32,6 @@ class Out(NamedTuple):
     key: bytes | None
     value: bytes | None
     headers: Headers = []  # noqa: RUF012 - never changed
-
-
-@lru_cache(maxsize=65_536)
-def partition_of(key: bytes, partitions: int) -> int:
-    """Return the partition that every Kafka client picks for a key (murmur2)."""
-    return (int(murmur2(key)) & 0x7FFFFFFF) % partitions
 
 
 def size_of(key: bytes | None, value: bytes | None, headers: Headers) -> int:

@@ -23,8 +23,8 @@ from faust.types import TP
 from mode import Service
 
 from streams import clock
+from streams.partitioner import partition_of
 from streams.transport.fatal import die
-from streams.transport.sender import partition_of
 from streams.transport.store import Change, TablePartition
 from tables.base import TableSpec
 

@@ -11,7 +11,7 @@ import aiohttp
 from aiohttp import web
 from yarl import URL
 
-from streams.transport.sender import partition_of
+from streams.partitioner import partition_of
 from streams.transport.table import Table
 from streams.web.problems import ProblemError
 

@@ -21,7 +21,7 @@ from pydantic import SecretStr
 from redis import Redis
 
 from connectors.kafka.admin import apply_topics, describe_topics
-from connectors.kafka.client import admin, partition_for
+from connectors.kafka.client import admin
 from connectors.kafka.controls import (
     SAMPLE_PRICES,
     publish_controls,
@@ -36,6 +36,7 @@ from streams.clock import monotonic, now_ns
 from streams.errors import NotFoundError, OrderflowError, ServiceUnavailableError, UsageError
 from streams.models.controls import Limits, SessionShift
 from streams.models.market import LastPrice
+from streams.partitioner import partition_of
 from streams.settings import Settings
 from streams.topics import (
     CONTROLS,
@@ -219,7 +220,7 @@ def test_bad_lines_are_named_and_the_rest_is_produced(
     for record in found:
         assert record.key is not None
         assert json.loads(record.value or b"")["account"].encode() == record.key
-        assert record.partition == partition_for(record.key, settings.partitions)
+        assert record.partition == partition_of(record.key, settings.partitions)
 
 
 def test_dry_run_and_raw(settings: Settings, run: Run, tmp_path: Path) -> None:
@@ -305,7 +306,7 @@ def test_reading_begins_where_it_is_told(settings: Settings, run: Run) -> None:
     assert values(AtOffsets({first.partition: 99})) == []
 
     # Two accounts that lie on different partitions: only the newest ones are put in order.
-    assert partition_for(b"A1", 2) != partition_for(b"A2", 2)
+    assert partition_of(b"A1", 2) != partition_of(b"A2", 2)
     write(settings, ORDERS_REQUESTED.name, b"between", key=b"A2", timestamp_ms=3500)
     assert values(LastRecords(3)) == [b"between", b"3", b"4"]
 

@@ -22,11 +22,11 @@ from aiokafka.admin import AIOKafkaAdminClient
 from rocksdict import Options, Rdict
 
 from connectors.kafka.admin import apply_topics
+from streams.partitioner import partition_of
 from streams.settings import Settings
 from streams.topics import MAX_RECORD_BYTES
 from streams.transport.consumer import MAX_WAITING_BYTES
 from streams.transport.fatal import EXIT_INFRASTRUCTURE
-from streams.transport.sender import partition_of
 from streams.transport.store import CACHE_ENTRIES, CHANGELOG_KEY, OWN
 from tests.stack.counting_worker import HOLD
 from tests.stack.plain import (

@@ -9,7 +9,6 @@ import pytest
 from pydantic import SecretStr
 
 import tables
-from connectors.kafka.client import partition_for
 from connectors.kafka.reader import LastRecords, SinceTime, Stored
 from streams.cli.config import MASK, setting_rows, settings_markdown
 from streams.cli.dead_letters import SHOWN_BYTES, parse_place, shown
@@ -18,6 +17,7 @@ from streams.cli.summary import matches, safe_text, summary
 from streams.cli.tail import json_line, json_value, parse_start, parse_where, text_line
 from streams.clock import monotonic
 from streams.errors import UsageError
+from streams.partitioner import partition_of
 from streams.settings import Settings
 from tables.base import TableSpec
 from tables.registry import TABLES
@@ -213,7 +213,7 @@ def test_dead_letter_bytes_are_safe_and_bounded() -> None:
 )
 def test_partitions_are_those_of_the_java_client(key: bytes, hashed: int) -> None:
     """An account's partition is the same for every producer, in any language."""
-    assert partition_for(key, 2**31) == hashed & 0x7FFFFFFF
+    assert partition_of(key, 2**31) == hashed & 0x7FFFFFFF
 
 
 def test_the_registry_has_every_table() -> None:

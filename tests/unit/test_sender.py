@@ -7,13 +7,13 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.producer.message_accumulator import BatchBuilder
 
+from streams.partitioner import partition_of
 from streams.transport.sender import (
     CHANGES_BATCH_BYTES,
     FRAMING_BYTES,
     OUTPUT_BATCH_BYTES,
     Out,
     Sender,
-    partition_of,
     size_of,
 )
 from tests.unit.test_publisher import settled

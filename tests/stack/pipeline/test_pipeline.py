@@ -15,8 +15,8 @@ from pydantic import SecretStr
 
 from connectors.kafka.controls import publish_controls
 from streams.models.controls import AnyControl, KillSwitch, Limits, TradingState
+from streams.partitioner import partition_of
 from streams.settings import Settings
-from streams.transport.sender import partition_of
 from tests.stack.pipeline.running import (
     ACCOUNTS,
     APPROVED,
