@@ -6,7 +6,7 @@ tell it that an agent took the batch.
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import aiokafka
 from faust.transport.drivers import aiokafka as driver
@@ -68,7 +68,7 @@ class Consumer(driver.Consumer):
                 if not records:
                     await asyncio.sleep(0)
                 elif self.flow_active and epoch == self.epoch:
-                    self._take_in(records)
+                    await self._take_in(records)
         finally:
             delivering.cancel()
 
@@ -83,14 +83,21 @@ class Consumer(driver.Consumer):
         finally:
             self.not_waiting_next_records.set()
 
-    def _take_in(self, records: Mapping[Any, list[Any]]) -> None:
+    async def _take_in(self, records: Mapping[Any, list[Any]]) -> None:
         for fetched_of, fetched in records.items():
             tp = TP(*fetched_of)
             self._backlog.add(tp, fetched, self._read_offset[tp] or 0)
-            if self._backlog.bytes_of(tp) >= MAX_WAITING_BYTES and tp not in self._full:
-                self._full.add(tp)
-                self._client().pause(aiokafka.TopicPartition(*fetched_of))
         self._due.set()
+        for tp in {TP(*one) for one in records} - self._full:
+            if self._backlog.bytes_of(tp) >= MAX_WAITING_BYTES:
+                self._full.add(tp)
+                await self._tell_client("pause", tp)
+
+    async def _tell_client(self, what: Literal["pause", "resume"], tp: TP) -> None:
+        """Have the client pause or resume a partition, in the thread where it lives."""
+        thread, place = cast(ConsumerThread, self._thread), aiokafka.TopicPartition(*tp)
+        if tp in self.assignment():
+            await thread.call_thread(getattr(self._client(), what), place)
 
     def _client(self) -> aiokafka.AIOKafkaConsumer:
         return self._thread._ensure_consumer()
@@ -125,7 +132,10 @@ class Consumer(driver.Consumer):
         committed, too, and the client's own seek leaves those where they are: they begin anew.
         """
         await self.not_waiting_next_records.wait()
-        self._start_over()
+        self._backlog.clear()
+        for tp in tuple(self._full):
+            await self._tell_client("resume", tp)
+        self._full.clear()
         await super().perform_seek()
         never = [
             aiokafka.TopicPartition(*tp)
@@ -135,14 +145,6 @@ class Consumer(driver.Consumer):
         if never:
             thread = cast(ConsumerThread, self._thread)
             await thread.call_thread(thread._ensure_consumer().seek_to_beginning, *never)
-
-    def _start_over(self) -> None:
-        """Forget what waits, and fetch from all partitions again."""
-        self._backlog.clear()
-        assigned = self.assignment()
-        for tp in self._full & assigned:
-            self._client().resume(aiokafka.TopicPartition(*tp))
-        self._full.clear()
 
     async def _deliver(self, tp: TP) -> None:
         at_most = self.options.fetching.max_records
@@ -156,7 +158,7 @@ class Consumer(driver.Consumer):
             self._read_offset[tp] = batch.end
             if tp in self._full and self._backlog.bytes_of(tp) < MAX_WAITING_BYTES // 2:
                 self._full.discard(tp)
-                self._client().resume(aiokafka.TopicPartition(*tp))
+                await self._tell_client("resume", tp)
             await self.callback(self._batch_message(tp, batch, records[-1].timestamp))
 
     def _batch_message(self, tp: TP, batch: Batch, timestamp_ms: int) -> ConsumerMessage:

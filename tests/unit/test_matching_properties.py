@@ -190,7 +190,9 @@ def test_fok_fills_whole_or_not(tape: list[Any]) -> None:
     quantities = {
         each.client_order_id: each.terms.qty
         for each in inputs
-        if isinstance(each, VenueOrder) and each.terms.time_in_force == "fok"
+        if isinstance(each, VenueOrder)
+        and each.command == "submit"
+        and each.terms.time_in_force == "fok"
     }
     for event in play(inputs).events:
         if event.fill is not None and event.client_order_id in quantities:
