@@ -29,7 +29,7 @@ from streams.dev.children import ROLE_RANK, Child, Children
 from streams.dev.ports import free_ports
 from streams.errors import ServiceFailedError
 from streams.settings import Settings
-from streams.topics import ORDERS_REQUESTED
+from streams.topics import MAX_CHANGES_BYTES, ORDERS_REQUESTED
 
 STOP_S = 15.0
 #: A worker of ours asks this topic how many partitions there are; nothing is put on it.
@@ -184,7 +184,7 @@ async def create_topics(
     The broker's time is the same clock for all, whatever a client would write.
     """
     arrival = {"message.timestamp.type": "LogAppendTime"}
-    compact = {"cleanup.policy": "compact", "max.message.bytes": str(8 * 1024 * 1024)}
+    compact = {"cleanup.policy": "compact", "max.message.bytes": str(MAX_CHANGES_BYTES)}
     new = [NewTopic(name, PARTITIONS, 1, topic_configs=arrival) for name in topics]
     new += [NewTopic(name, PARTITIONS, 1, topic_configs=compact) for name in changelogs]
     async with admin(settings) as client:

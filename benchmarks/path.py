@@ -12,8 +12,9 @@ import asyncio
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from itertools import islice
 from typing import Any
 
 import orjson
@@ -23,12 +24,11 @@ from clickhouse_connect.driver.asyncclient import AsyncClient
 
 from benchmarks import path_load
 from benchmarks.harness import GOAL, OURS, Plan, interleaved, outcome
-from benchmarks.path_load import Order
 from benchmarks.processes import Processes, processes
 from connectors.clickhouse.client import connect, history_database
 from connectors.clickhouse.migrate import migrate
 from connectors.kafka.admin import apply_topics
-from connectors.kafka.client import partitions_of
+from connectors.kafka.client import consumer, partitions_of
 from connectors.kafka.controls import publish_controls, seed_controls
 from connectors.kafka.producer import BatchProducer, batch_producer
 from streams.clock import now_ns
@@ -120,7 +120,7 @@ class Path:
         topic, count = topic_name(ORDERS_REQUESTED, self._settings.namespace), 0
         while time.monotonic() < until:
             room = self.under_way - len(sent)
-            for order in _some(self._orders, room):
+            for order in islice(self._orders, max(room, 0)):
                 sent[order.order_id] = time.monotonic()
                 await out.send(topic, order.key, order.value)
                 count += 1
@@ -191,25 +191,13 @@ def _service(cmdline: list[str]) -> str:
     return next((name for part, name in names.items() if part in text), "other")
 
 
-def _some(orders: Iterator[Order], count: int) -> Iterator[Order]:
-    for _ in range(count):
-        yield next(orders)
-
-
-class _updates:  # noqa: N801 - used as a function
-    """A consumer of the order updates from now on."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._topic = topic_name(ORDERS_UPDATES, settings.namespace)
-        self._client = AIOKafkaConsumer(bootstrap_servers=settings.kafka_bootstrap)
-
-    async def __aenter__(self) -> AIOKafkaConsumer:
-        await self._client.start()
-        numbers = await partitions_of(self._client._client, self._topic)  # noqa: SLF001
-        tps = [TopicPartition(self._topic, number) for number in numbers]
-        self._client.assign(tps)
-        await self._client.seek_to_end(*tps)
-        return self._client
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._client.stop()
+@asynccontextmanager
+async def _updates(settings: Settings) -> AsyncIterator[AIOKafkaConsumer]:
+    """Open a consumer of the order updates from now on."""
+    topic = topic_name(ORDERS_UPDATES, settings.namespace)
+    async with consumer(settings) as client:
+        numbers = await partitions_of(client._client, topic)  # noqa: SLF001
+        tps = [TopicPartition(topic, number) for number in numbers]
+        client.assign(tps)
+        await client.seek_to_end(*tps)
+        yield client

@@ -1,6 +1,7 @@
 """What the transport's tests share: a table of counts, and a Kafka in memory."""
 
 import asyncio
+import json
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -97,3 +98,18 @@ class MemorySender:
     def topics(self) -> list[str]:
         """Return where record batches went, in order."""
         return [batch.topic for batch in self.sent]
+
+
+def counted_order(account: str, number: int, wish: str) -> bytes:
+    """Return an order for a counting worker, and in its `strategy` what the agent shall do."""
+    fields = {
+        "command": "submit",
+        "order_id": f"o-{number}",
+        "account": account,
+        "symbol": "AIG",
+        "side": "buy",
+        "type": "market",
+        "qty": "1",
+        "strategy": wish,
+    }
+    return json.dumps(fields).encode()

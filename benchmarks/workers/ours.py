@@ -4,16 +4,13 @@ The root is as it is but for the graph, which is rows like those of `streams/wir
 process is tuned as `streams/main.py` does it. Settings come from the environment.
 """
 
-import logging
-import sys
 from collections.abc import Callable
 from typing import Any, cast
-
-import faust
 
 import streams.app
 from benchmarks import job
 from benchmarks.job import Chain, Order, Totals
+from benchmarks.workers import faust_app
 from streams.main import configure_logging, tune
 from streams.ports import Agent, Record, Unit
 from streams.services import Services
@@ -121,11 +118,7 @@ def main() -> None:
     tune()
     services = NoServices(settings, chain.state)
     app = streams.app.build_app(settings, "orders", cast(Services, services))
-    logging.getLogger("aiokafka").setLevel("ERROR")  # as `streams/main.py` has it
-    sys.argv = sys.argv[:1]
-    faust.Worker(
-        app, loglevel="WARNING", quiet=True, redirect_stdouts=False
-    ).execute_from_commandline()
+    faust_app.run(app)
 
 
 if __name__ == "__main__":

@@ -5,8 +5,6 @@ the debug lines that its default logging has aiokafka make and throws away. Othe
 defaults, with acks of all replicas; it offers no idempotent producer outside transactions.
 """
 
-import logging
-import sys
 from typing import Any
 
 import faust
@@ -14,6 +12,7 @@ import uvloop
 
 from benchmarks import job
 from benchmarks.job import PARTITIONS, Chain
+from benchmarks.workers import faust_app
 
 
 def changelogs(chain: Chain) -> list[str]:
@@ -62,11 +61,7 @@ def main() -> None:
     )
     for source, target in chain.hops:
         _attach(app, source, target, state=chain.state)
-    logging.getLogger("aiokafka").setLevel("ERROR")
-    sys.argv = sys.argv[:1]
-    faust.Worker(
-        app, loglevel="WARNING", quiet=True, redirect_stdouts=False
-    ).execute_from_commandline()
+    faust_app.run(app)
 
 
 if __name__ == "__main__":

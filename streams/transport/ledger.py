@@ -52,20 +52,19 @@ class Ledger:
 
     def begun(self, tp: TopicPartition, first: int) -> None:
         """Record that one agent has begun to work on the batch that began at `first`."""
-        for entry in self._open.get(tp, ()):
-            if entry.first == first:
-                entry.not_begun -= 1
-                break
+        if (entry := self._entry(tp, first)) is not None:
+            entry.not_begun -= 1
         self._on_room()
 
     def done(self, tp: TopicPartition, first: int) -> None:
         """Record that one agent has finished the batch that began at `first`."""
-        for entry in self._open.get(tp, ()):
-            if entry.first == first:
-                entry.waiting_for -= 1
-                break
+        if (entry := self._entry(tp, first)) is not None:
+            entry.waiting_for -= 1
         self._advance(tp)
         self._on_room()
+
+    def _entry(self, tp: TopicPartition, first: int) -> _Entry | None:
+        return next((one for one in self._open.get(tp, ()) if one.first == first), None)
 
     def _advance(self, tp: TopicPartition) -> None:
         entries = self._open[tp] if tp in self._open else deque()

@@ -41,7 +41,7 @@ from tests.stack.plain import (
     wait_until,
 )
 from tests.stack.workers import Worker, Workers, workers_of
-from tests.transport import COUNTS
+from tests.transport import COUNTS, counted_order
 
 REQUESTED = "orders.requested.v1"
 OUTPUT = "orders.approved.v1"
@@ -128,17 +128,7 @@ class Stream:
 
 def order(account: str, number: int, what: str = "") -> Raw:
     """Return an order, and in its `strategy` what the agent shall do."""
-    fields = {
-        "command": "submit",
-        "order_id": f"o-{number}",
-        "account": account,
-        "symbol": "AIG",
-        "side": "buy",
-        "type": "market",
-        "qty": "1",
-        "strategy": what,
-    }
-    return Raw(json.dumps(fields).encode(), account.encode())
+    return Raw(counted_order(account, number, what), account.encode())
 
 
 @pytest.fixture

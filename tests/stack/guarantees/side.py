@@ -8,7 +8,7 @@ from typing import Literal, TypeVar
 from streams.settings import Settings
 from tests.stack.plain import Raw, committed, count, ends, produce, read, wait_until
 from tests.stack.workers import Worker, Workers
-from tests.transport import COUNTS
+from tests.transport import COUNTS, counted_order
 
 T = TypeVar("T")
 Kind = Literal["ours", "stock"]
@@ -118,14 +118,4 @@ class Side:
 
 def order(number: int, wish: str = "", partition: int = 0, account: str = ACCOUNT) -> Raw:
     """Return an order, and in its `strategy` what the agent shall do."""
-    fields = {
-        "command": "submit",
-        "order_id": f"o-{number}",
-        "account": account,
-        "symbol": "AIG",
-        "side": "buy",
-        "type": "market",
-        "qty": "1",
-        "strategy": wish,
-    }
-    return Raw(json.dumps(fields).encode(), account.encode(), partition=partition)
+    return Raw(counted_order(account, number, wish), account.encode(), partition=partition)
