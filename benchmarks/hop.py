@@ -207,11 +207,16 @@ async def _rate(settings: Settings, running: Running, expected: Sequence[Decided
 
 
 def rate(times_ms: Sequence[int]) -> float:
-    """Return records per second behind the warm-up, from each record's time of arrival."""
+    """Return records per second behind the warm-up, from each record's time of arrival.
+
+    Raises IncompleteError if all of them came in the millisecond in which the warm-up ended.
+    """
     ordered = sorted(times_ms)
     warm = ordered[int(len(ordered) * WARM_UP)]
     counted = len(ordered) - bisect_right(ordered, warm)
-    return counted / max((ordered[-1] - warm) / 1_000, 0.001)
+    if not counted:
+        raise IncompleteError(f"{len(ordered)} records are too few to measure a rate by")
+    return counted / ((ordered[-1] - warm) / 1_000)
 
 
 def _partitions(running: Running) -> list[TopicPartition]:

@@ -21,6 +21,7 @@ from streams.errors import IncompleteError
 from streams.settings import Settings
 
 BOUND_S = 180
+ORDERS = 20_000
 
 
 def bench(*arguments: str) -> "subprocess.CompletedProcess[str]":
@@ -54,11 +55,11 @@ def test_an_unknown_name_is_refused() -> None:
 async def test_a_wrong_output_is_noticed(stack: Settings, tmp_path: Path) -> None:
     """A contender that decides one order otherwise than the job says has no figure."""
     plan = Plan(stack.model_copy(update={"data_dir": tmp_path}), True, 1, print)
-    await hop.fill(plan.settings, 200)
-    expected = hop.decided(200)
+    await hop.fill(plan.settings, ORDERS)
+    expected = hop.decided(ORDERS)
     (raw,) = (one for one in contenders.of_product() if one.name == "raw_aiokafka")
     measure = partial(hop.measure, plan, raw)
-    assert (await asyncio.to_thread(measure, expected))["figure"] > 0
+    await asyncio.to_thread(measure, expected)
     status, count, notional = expected[150]
     expected[150] = status, count + 1, notional
     with pytest.raises(IncompleteError, match="0 are missing and 1 came out twice or wrong"):
@@ -116,6 +117,12 @@ def test_a_rate_leaves_out_the_warm_up() -> None:
     slow = [1_000 * number for number in range(20)]
     steady = [20_000 + number for number in range(80)]
     assert hop.rate(slow + steady) == pytest.approx(79 / 0.079)
+
+
+def test_a_run_shorter_than_the_clock_has_no_rate() -> None:
+    """Everything came in the millisecond in which the warm-up ended."""
+    with pytest.raises(IncompleteError, match="too few"):
+        hop.rate([1_000] * 200)
 
 
 @pytest.mark.parametrize(
