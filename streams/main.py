@@ -7,6 +7,7 @@ import sys
 import faust
 import structlog
 
+from streams import defences
 from streams.app import build_app
 from streams.services import Services
 from streams.settings import Settings
@@ -17,6 +18,8 @@ def run(settings: Settings, role: Role) -> None:
     """Run a worker until a signal stops it."""
     configure_logging(settings.log_level)
     tune()
+    if off := defences.switch_off(settings.test_without):
+        structlog.get_logger(__name__).warning("running_without_defences", off=sorted(off))
     app = build_app(settings, role, Services(settings, role))
     worker = faust.Worker(
         app,

@@ -106,6 +106,12 @@ class Settings(BaseSettings):
     )
     virtual_seed: int = Field(7, ge=0, description="Seed of the virtual venue's random choices.")
 
+    test_without: str = Field(
+        "",
+        description="For tests of the tests alone: defences that a worker does without, "
+        "by their names in `streams/defences.py`, separated by commas.",
+    )
+
     @classmethod
     def settings_customise_sources(
         cls,
