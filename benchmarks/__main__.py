@@ -28,6 +28,7 @@ BENCHMARKS: Mapping[str, str] = {
     "restore": "tables from their changelogs",
     "sink": "records into ClickHouse",
     "memory": "the memory of a worker",
+    "kills": "what kill -9 makes of state and output",
 }
 #: Rounds of a run; the quick form has one.
 REPEATS = 5
@@ -91,7 +92,7 @@ def show(found: Mapping[str, Any]) -> None:
 def rows(found: Mapping[str, Any]) -> list[tuple[str, ...]]:
     """Return the rows of the table, ours first."""
     lines = []
-    for name in (OURS, *found["ratios"]):
+    for name in dict.fromkeys((OURS, *found["rivals"], *found["ratios"])):
         spread = found["spread"].get(name)
         figures = (
             [spread["median"], spread["low"], spread["high"]] if spread else [found["goals"][name]]

@@ -109,6 +109,11 @@ class Running:
             return 0.0
         return float(times.user + times.system)
 
+    def kill(self) -> None:
+        """End it at once, as a power cut does to a process."""
+        self.child.process.kill()
+        self.child.process.wait()
+
     def stop(self) -> None:
         """End it: SIGTERM, and SIGKILL if that is not enough."""
         if self.child.exit_code is None:
@@ -116,8 +121,7 @@ class Running:
         try:
             self.child.process.wait(STOP_S)
         except subprocess.TimeoutExpired:
-            self.child.process.kill()
-            self.child.process.wait()
+            self.kill()
 
 
 @contextmanager
@@ -129,13 +133,16 @@ def fresh_chain(
     *,
     state: bool = True,
     eager: bool = False,
+    session_s: float = 0.0,
 ) -> Iterator[Chain]:
     """Yield a chain with topics of its own, but for `source` where it is given; remove them."""
     group = f"{contender.name.replace('_', '-')}-{next(_numbers)}"
     topics = tuple(f"{group}-{number}" for number in range(hops + 1))
     topics = topics if source is None else (source, *topics[1:])
     folder = plan.settings.data_dir / "contenders" / group
-    chain = Chain(plan.settings.kafka_bootstrap, group, topics, str(folder), state, eager)
+    chain = Chain(
+        plan.settings.kafka_bootstrap, group, topics, str(folder), state, eager, session_s
+    )
     made = [topic for topic in topics if topic != source]
     changelogs = contender.changelogs(chain) if state else []
     asyncio.run(create_topics(plan.settings, made, changelogs))
@@ -147,13 +154,19 @@ def fresh_chain(
 
 
 @contextmanager
-def running(plan: Plan, contender: Contender, chain: Chain) -> Iterator[Running]:
-    """Yield a contender at work; it has ended when the context is left."""
+def running(
+    plan: Plan, contender: Contender, chain: Chain, port: int | None = None
+) -> Iterator[Running]:
+    """Yield a contender at work; it has ended when the context is left.
+
+    One that is started again on its chain comes back to its group if it gets its `port` again.
+    """
     folder = Path(chain.folder)
-    folder.mkdir(parents=True)
-    settings = plan.settings.model_copy(
-        update={"data_dir": folder, "web_port": free_ports(1)[0], "log_level": "warning"}
-    )
+    folder.mkdir(parents=True, exist_ok=True)
+    own = {"data_dir": folder, "web_port": port or free_ports(1)[0], "log_level": "warning"}
+    if chain.session_s:
+        own["session_timeout_s"] = chain.session_s
+    settings = plan.settings.model_copy(update=own)
     log = plan.settings.data_dir / "logs" / f"{chain.group}.log"
     with Children() as children:
         child = children.start(

@@ -62,6 +62,7 @@ class Chain:
     All names are fresh for each run, so it starts at the topic's beginning with no state.
     `folder` is for its local state. A chain without `state` only decodes, checks and encodes.
     In an `eager` one each record's way counts: clients that wait for more records do not wait.
+    A silent member is given up after `session_s`; 0 leaves it to the contender.
     """
 
     bootstrap: str
@@ -70,6 +71,7 @@ class Chain:
     folder: str
     state: bool = True
     eager: bool = False
+    session_s: float = 0.0
 
     @property
     def hops(self) -> list[tuple[str, str]]:

@@ -5,6 +5,7 @@ State changes reach its changelog when it commits, every 5 s. One process runs a
 application with a dataframe for each.
 """
 
+import os
 from typing import Any
 
 from quixstreams import Application  # type: ignore[import-not-found] # the rivals have it
@@ -37,6 +38,8 @@ def _hop(app: Any, source: str, target: str, *, state: bool) -> None:
 def main() -> None:
     """Run the chain until a signal ends it."""
     chain = Chain.from_environment()
+    guarantee = "exactly-once" if "ORDERFLOW_BENCH_EXACTLY_ONCE" in os.environ else "at-least-once"
+    session = {"session.timeout.ms": round(chain.session_s * 1_000)} if chain.session_s else {}
     safe = {"enable.idempotence": True, "acks": "all"}
     app = Application(
         broker_address=chain.bootstrap,
@@ -44,6 +47,8 @@ def main() -> None:
         auto_offset_reset="earliest",
         state_dir=chain.folder,
         loglevel="WARNING",
+        consumer_extra_config=session,
+        processing_guarantee=guarantee,
         producer_extra_config=safe | ({"linger.ms": 0} if chain.eager else {}),
     )
     for source, target in chain.hops:

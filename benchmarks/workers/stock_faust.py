@@ -59,6 +59,8 @@ def main() -> None:
         web_enabled=False,
         autodiscover=False,
     )
+    if chain.session_s:
+        app.conf.broker_session_timeout = chain.session_s
     for source, target in chain.hops:
         _attach(app, source, target, state=chain.state)
     faust_app.run(app)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import contenders, hop, latency
+from benchmarks import contenders, hop, job, kills, latency
 from benchmarks.__main__ import BENCHMARKS, rows
 from benchmarks.harness import OURS, Plan, interleaved, outcome, spread
 from streams.dev.reference import ROOT
@@ -40,8 +40,13 @@ def test_the_quick_form_accounts_for_every_record(name: str) -> None:
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["benchmark"] == name
     assert found["quick"]
-    assert found["ours"] > 0
-    assert set(found["rivals"]) <= set(found["ratios"])
+    if name == "kills":
+        assert found["ours"] == 0  # orders lost, counted twice or unanswered
+        assert found["counts"]["ours"]["kills"] > 0
+        assert found["counts"]["ours"]["stuck"] == 0
+    else:
+        assert found["ours"] > 0
+        assert set(found["rivals"]) <= set(found["ratios"])
     assert found["unit"]
 
 
@@ -136,6 +141,29 @@ def test_the_cost_leaves_out_the_warm_up(looks: Any, cost: float | None) -> None
     """Processor seconds of start and import are not the records'."""
     found = hop.cpu_us(looks, 1_000)
     assert (found and round(found)) == cost
+
+
+def come_through(many: int) -> list[dict[str, Any]]:
+    """Return what comes out of a run in which nothing goes wrong."""
+    totals: dict[str, job.Totals] = {}
+    found = []
+    for one in [*job.orders(many), *kills.last_orders(many)]:
+        checked, totals[one.account] = job.apply(one, totals.get(one.account, job.NOTHING))
+        found.append(json.loads(job.encode(checked)))
+    return found
+
+
+def test_losses_are_counted() -> None:
+    """One of each kind on top of a run in which nothing went wrong."""
+    many = 3_000
+    outputs = come_through(many)
+    assert kills.losses(many, outputs) == kills.Losses(orders=many)
+    assert kills.losses(many, outputs[1:]) == kills.Losses(orders=many, unanswered=1)
+    assert kills.losses(many, [*outputs, outputs[7]]) == kills.Losses(orders=many, repeated=1)
+    told = outputs[-1]["count"]
+    for counted, field in ((told - 2, "lost"), (told + 2, "counted_twice")):
+        changed = [*outputs[:-1], {**outputs[-1], "count": counted}]
+        assert kills.losses(many, changed) == kills.Losses(orders=many, **{field: 2})
 
 
 def test_percentiles_are_ranks() -> None:
