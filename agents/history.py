@@ -25,7 +25,9 @@ from typing import Any, Protocol
 
 import structlog
 
+from streams import defences
 from streams.clock import monotonic
+from streams.defences import Defence
 from streams.errors import InfrastructureError
 from streams.ports import AsyncAgent, Record, Unit
 from streams.topics import DEAD_LETTERS
@@ -82,6 +84,7 @@ class History(AsyncAgent[Any]):
         gatherer = self._gatherer(topic)
         partition = records[0].partition
         held = await gatherer.held(records[0])
+        held = held if defences.on(Defence.SEEN_OFFSETS) else -1
         fresh = [record for record in records if record.offset > held]
         rows = [record for record in fresh if record.value is not None or _is_raw(topic)]
         self.repeated += len(records) - len(fresh)
