@@ -48,6 +48,8 @@ SEED = 20_240_611
 EARLIEST, LATEST = 0.05, 0.9
 LATER_S = 0.3
 SESSION_S = 6.0
+#: Kafka takes back a transaction that nobody ends after a minute by default.
+TRANSACTION_S = 100.0
 #: A contender without any progress for so long is stuck; the slowest restart takes a third.
 STUCK_S = 60.0
 POLL_S = 0.05
@@ -177,8 +179,13 @@ async def produce(settings: Settings, chain: Chain, orders: Sequence[job.Order])
 
 
 async def read(settings: Settings, topic: str) -> list[dict[str, Any]]:
-    """Return all that is on a topic and was not taken back, each partition in order."""
+    """Return all that is on a topic and was not taken back, each partition in order.
+
+    A transaction that a kill left open ends by its time-out; what lies behind it is read then.
+    """
     found: list[dict[str, Any]] = []
+    async with consumer(settings) as client:
+        written = await client.end_offsets(_partitions(topic))
     committed = AIOKafkaConsumer(
         bootstrap_servers=settings.kafka_bootstrap, isolation_level="read_committed"
     )
@@ -186,8 +193,10 @@ async def read(settings: Settings, topic: str) -> list[dict[str, Any]]:
         tps = _partitions(topic)
         client.assign(tps)
         await client.seek_to_beginning(*tps)
-        ends = await client.end_offsets(tps)
-        while any([await client.position(tp) < ends[tp] for tp in tps]):
+        until = time.monotonic() + TRANSACTION_S
+        while any([await client.position(tp) < written[tp] for tp in tps]):
+            if time.monotonic() > until:
+                break
             for records in (await client.getmany(timeout_ms=1_000)).values():
                 found += [orjson.loads(record.value) for record in records]
     return found
