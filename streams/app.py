@@ -15,11 +15,15 @@ from connectors.kafka.client import partitions_of, producer
 from streams.services import Services
 from streams.settings import Settings
 from streams.topics import BY_NAME, ORDERS_REQUESTED, topic_name
-from streams.transport import driver
+from streams.transport import driver, fatal
 from streams.transport.codec import Batch
+from streams.transport.journal import Journal
+from streams.transport.judge import limits
 from streams.transport.options import Fetching, Options
+from streams.transport.publisher import PUBLISH_TIMEOUT_S
 from streams.transport.runner import Runner
 from streams.transport.table import Table, TableManager
+from streams.transport.watchdog import Watchdog
 from streams.web.problems import problems
 from streams.web.views import register
 from streams.wiring import AGENTS, AgentSpec, Role, agents_of, reported_by
@@ -40,6 +44,7 @@ class App(faust.App):
 
     batched: "Batched"
     services: Services
+    watchdog: Watchdog
 
     def _create_directories(self) -> None:
         self.conf.datadir.mkdir(parents=True, exist_ok=True)
@@ -47,7 +52,15 @@ class App(faust.App):
     async def on_first_start(self) -> None:
         """Know the rules and prices before the first record is consumed."""
         await super().on_first_start()
+        fatal.note_ends_in(self.conf.datadir)
+        self.watchdog.start()
+        self.batched.journal.attach(self.conf.datadir)
         await self.services.start(await count_partitions(self.services.settings))
+
+    async def on_stop(self) -> None:
+        """Stop within a bound, whoever asked for it."""
+        self.watchdog.stopping()
+        await super().on_stop()
 
     async def on_shutdown(self) -> None:
         """Close what the services hold open."""
@@ -62,6 +75,7 @@ class Batched(Options):
         self.consumer_thread = settings.consumer_thread
         self.fetching = FETCHING.get(role, Fetching())
         self.runners: list[Runner] = []
+        self.journal = Journal()
         self._registry = {topic_name(spec, settings.namespace): spec for spec in BY_NAME.values()}
 
     def batch(self, tp: TP, records: list[Any], epoch: int, follows: int) -> Batch:
@@ -95,7 +109,7 @@ def build_app(settings: Settings, role: Role, services: Services) -> App:
         broker=";".join(f"batched://{host}" for host in settings.kafka_bootstrap.split(",")),
         store="memory://",
         cache="memory://",
-        datadir=str(worker_dir(settings, role)),
+        datadir=str(settings.worker_dir(role)),
         env_prefix="ORDERFLOW_FAUST_",
         TableManager=TableManager,
         topic_disable_leader=True,
@@ -125,7 +139,9 @@ def build_app(settings: Settings, role: Role, services: Services) -> App:
         web_application_options={"middlewares": [problems]},
     )
     app.batched, app.services = Batched(settings, role), services
-    folder = worker_dir(settings, role) / "tables"
+    allowed = limits(settings.watchdog_s, settings.commit_interval_s, PUBLISH_TIMEOUT_S)
+    app.watchdog = Watchdog(app, allowed)
+    folder = settings.worker_dir(role) / "tables"
     for spec in agents_of(role):
         app.batched.runners.append(_runner(app, settings, spec, folder, services))
     if (copying := services.copying()) is not None:
@@ -157,13 +173,9 @@ def _runner(
         lambda name: topic_name(BY_NAME[name], settings.namespace),
         table,
     )
+    runner.journal = app.batched.journal
     runner.attach()
     return runner
-
-
-def worker_dir(settings: Settings, role: Role) -> Path:
-    """Return the folder of one worker's local state."""
-    return settings.data_dir.absolute() / "workers" / f"{role}-{settings.worker_index}"
 
 
 def member_id(settings: Settings, role: Role) -> str:

@@ -3,15 +3,24 @@
 import gc
 import logging
 import sys
+from typing import Any, cast
 
 import faust
 import structlog
 
 from streams import defences
-from streams.app import build_app
+from streams.app import App, build_app
 from streams.services import Services
 from streams.settings import Settings
 from streams.wiring import Role
+
+
+class Worker(faust.Worker):
+    """Faust's worker, whose orderly end has a bound from the moment it is asked for."""
+
+    def _schedule_shutdown(self, signal: Any) -> None:
+        cast(App, self.app).watchdog.stopping()
+        super()._schedule_shutdown(signal)
 
 
 def run(settings: Settings, role: Role) -> None:
@@ -21,7 +30,7 @@ def run(settings: Settings, role: Role) -> None:
     if off := defences.switch_off(settings.test_without):
         structlog.get_logger(__name__).warning("running_without_defences", off=sorted(off))
     app = build_app(settings, role, Services(settings, role))
-    worker = faust.Worker(
+    worker = Worker(
         app,
         loglevel=settings.log_level.upper(),
         logging_config=_logging_config(settings.log_level),

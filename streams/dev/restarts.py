@@ -1,11 +1,15 @@
 """Decide when a process that ended is started again: soon at first, seldom in a crash loop."""
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 FIRST_DELAY_S = 1.0
 MAX_DELAY_S = 30.0
 LOOP_DEATHS = 5
 LOOP_WINDOW_S = 60.0
+#: A worker that a watchdog ends lives for a minute each time; five such lives in a row are a crash
+#: loop as well, though there is no need to wait longer between them.
+SHORT_LIFE_S = 120.0
 
 
 @dataclass
@@ -19,15 +23,17 @@ class Restarts:
         """Record a death and return the seconds to wait before the next start.
 
         The wait doubles from `FIRST_DELAY_S` up to `MAX_DELAY_S` with each death of the last
-        `LOOP_WINDOW_S` seconds, and is `MAX_DELAY_S` in a crash loop.
+        `LOOP_WINDOW_S` seconds, and is `MAX_DELAY_S` after the `LOOP_DEATHS`th of them.
         """
         self.count += 1
-        self.deaths = [one for one in self.deaths if now_s - one < LOOP_WINDOW_S] + [now_s]
-        if self.in_crash_loop(now_s):
+        self.deaths = [*self.deaths[1 - LOOP_DEATHS :], now_s]
+        recent = sum(now_s - one < LOOP_WINDOW_S for one in self.deaths)
+        if recent >= LOOP_DEATHS:
             return MAX_DELAY_S
-        return float(min(FIRST_DELAY_S * 2 ** (len(self.deaths) - 1), MAX_DELAY_S))
+        return float(min(FIRST_DELAY_S * 2 ** (recent - 1), MAX_DELAY_S))
 
     def in_crash_loop(self, now_s: float) -> bool:
-        """Tell whether it died `LOOP_DEATHS` times within `LOOP_WINDOW_S` seconds."""
-        recent = [one for one in self.deaths if now_s - one < LOOP_WINDOW_S]
-        return len(recent) >= LOOP_DEATHS
+        """Tell whether it died `LOOP_DEATHS` times in a row, each after a short life."""
+        ends = [*self.deaths, now_s]
+        short = all(after - before < SHORT_LIFE_S for before, after in pairwise(ends))
+        return short and len(self.deaths) >= LOOP_DEATHS

@@ -27,6 +27,7 @@ from streams.dev.stack import MODULES, Progress, Stack, State, absolute
 from streams.dev.state import Failure, ProcessState, StackState
 from streams.errors import OrderflowError, ServiceFailedError
 from streams.settings import Settings
+from streams.transport import ends
 
 ROLES = ("orders", "gateway", "market", "history")
 HOOKS = (("setup",),)
@@ -53,6 +54,7 @@ class Managed:
     detail: str = ""
     restarts: Restarts = field(default_factory=Restarts)
     start_at_s: float = 0.0
+    ended: str = ""
 
 
 class Supervisor:
@@ -147,7 +149,9 @@ class Supervisor:
                 self._check(children, one)
                 if one.restarts.in_crash_loop(monotonic()):
                     log = self._settings.data_dir / "logs" / f"{one.name}.log"
-                    raise ServiceFailedError(f"role {one.name} keeps ending; log: {log}")
+                    raise ServiceFailedError(
+                        f"role {one.name} keeps ending: {one.detail}; log: {log}"
+                    )
 
     def _role(self, role: str) -> Managed:
         host = self._settings.web_host
@@ -192,6 +196,7 @@ class Supervisor:
         )
         one.state = State.STARTING if one.probe else State.READY
         one.detail = "started" if one.restarts.count == 0 else "started again"
+        one.detail += self._looping(one)
         self._progress(self._step(one.name, one.state, one.detail))
 
     def _watch(self, children: Children) -> None:
@@ -212,18 +217,33 @@ class Supervisor:
                 self._launch(children, one)
         elif (code := one.child.exit_code) is not None:
             delay = one.restarts.died(now)
+            one.ended = f"status {code}{self._reason(one)}"
             one.child, one.start_at_s = None, now + delay
             one.state = State.RESTARTING
             looping = "crash loop: " if one.restarts.in_crash_loop(now) else ""
-            one.detail = f"{looping}ended with status {code}, starts again in {delay:.0f} s"
+            one.detail = f"{looping}ended with {one.ended}, starts again in {delay:.0f} s"
             self._progress(self._step(one.name, one.state, one.detail))
         elif one.state is State.STARTING and one.probe:
             try:
-                one.detail = one.probe()
+                one.detail = one.probe() + self._looping(one)
             except NotReadyError:
                 return
             one.state = State.READY
             self._progress(self._step(one.name, one.state, one.detail))
+
+    def _looping(self, one: Managed) -> str:
+        """Return the reason of the last end of what runs, but ends again and again."""
+        looping = one.restarts.in_crash_loop(monotonic())
+        return f"; crash loop, last ended with {one.ended}" if looping else ""
+
+    def _reason(self, one: Managed) -> str:
+        """Return why a role's process ended, as it wrote down itself; nothing if it did not."""
+        if one.kind != "role" or one.child is None:
+            return ""
+        last = ends.read(self._settings.worker_dir(one.name))
+        if last.pid != one.child.identity.pid:
+            return ""
+        return f" ({last.cause}: {last.reason})"
 
     def _step(self, name: str, state: State, detail: str) -> Progress:
         return Progress(name, state, detail, monotonic() - self._began)

@@ -38,6 +38,11 @@ class Backlog:
             self._bytes.pop(tp, None)
         return taken
 
+    def first_of(self, tp: TP) -> int | None:
+        """Return the offset of the first record that waits of a partition, None if none does."""
+        waiting = self._records.get(tp)
+        return waiting[0].offset if waiting else None
+
     def waiting(self) -> list[TP]:
         """Return the partitions of which something waits; the one that waits longest first."""
         return list(self._records)

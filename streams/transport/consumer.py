@@ -38,7 +38,7 @@ class Consumer(driver.Consumer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._due = asyncio.Event()
-        self._backlog = Backlog()
+        self.backlog = Backlog()
         self._full: set[TP] = set()
         self.ledger = Ledger(on_room=self._due.set)
         self.epoch = 0
@@ -86,10 +86,10 @@ class Consumer(driver.Consumer):
     async def _take_in(self, records: Mapping[Any, list[Any]]) -> None:
         for fetched_of, fetched in records.items():
             tp = TP(*fetched_of)
-            self._backlog.add(tp, fetched, self._read_offset[tp] or 0)
+            self.backlog.add(tp, fetched, self._read_offset[tp] or 0)
         self._due.set()
         for tp in {TP(*one) for one in records} - self._full:
-            if self._backlog.bytes_of(tp) >= MAX_WAITING_BYTES:
+            if self.backlog.bytes_of(tp) >= MAX_WAITING_BYTES:
                 self._full.add(tp)
                 await self._tell_client("pause", tp)
 
@@ -108,7 +108,7 @@ class Consumer(driver.Consumer):
             while True:
                 await self._due.wait()
                 self._due.clear()
-                for tp in self._backlog.waiting():
+                for tp in self.backlog.waiting():
                     await self._deliver(tp)
         except Exception as error:
             die("fetched records could not be delivered", error)
@@ -132,7 +132,7 @@ class Consumer(driver.Consumer):
         committed, too, and the client's own seek leaves those where they are: they begin anew.
         """
         await self.not_waiting_next_records.wait()
-        self._backlog.clear()
+        self.backlog.clear()
         for tp in tuple(self._full):
             await self._tell_client("resume", tp)
         self._full.clear()
@@ -149,14 +149,14 @@ class Consumer(driver.Consumer):
     async def _deliver(self, tp: TP) -> None:
         at_most = self.options.fetching.max_records
         while self.flow_active and self.ledger.has_room(tp):
-            records = self._backlog.take(tp, at_most)
+            records = self.backlog.take(tp, at_most)
             if not records:
                 return
             batch = self.options.batch(tp, records, self.epoch, self._read_offset[tp] or 0)
             agents = len(cast(Any, self.app.topics)._tp_index[tp])
             self.ledger.opened(tp, batch.first, batch.end, agents, batch.size)
             self._read_offset[tp] = batch.end
-            if tp in self._full and self._backlog.bytes_of(tp) < MAX_WAITING_BYTES // 2:
+            if tp in self._full and self.backlog.bytes_of(tp) < MAX_WAITING_BYTES // 2:
                 self._full.discard(tp)
                 await self._tell_client("resume", tp)
             await self.callback(self._batch_message(tp, batch, records[-1].timestamp))
@@ -210,12 +210,12 @@ class Consumer(driver.Consumer):
         From here on no batch that was delivered before is begun.
         """
         self.epoch += 1
-        self._backlog.clear()
+        self.backlog.clear()
         try:
             async with asyncio.timeout(DRAIN_TIMEOUT_S):
                 await self.options.drain()
         except TimeoutError:
-            die(f"work under way was not finished within {DRAIN_TIMEOUT_S} s")
+            die(f"work under way was not finished within {DRAIN_TIMEOUT_S} s", cause="slow-drain")
         await self.commit()
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
@@ -249,7 +249,11 @@ class Consumer(driver.Consumer):
             task = coordinator._coordination_task if coordinator is not None else None
             if task is not None and task.done() and not self.should_stop:
                 error = None if task.cancelled() else task.exception()
-                die("the worker's membership in its consumer group has ended", error)
+                die(
+                    "the worker's membership in its consumer group has ended",
+                    error,
+                    cause="left-group",
+                )
 
     async def on_stop(self) -> None:
         """Let go of the timer."""

@@ -8,7 +8,8 @@ still ends at once, before it writes anything; its partitions are restored by wh
 
 import asyncio
 
-from streams import clock
+from streams import clock, defences
+from streams.defences import Defence
 from streams.transport.fatal import die
 
 #: How often a worker notes that it runs.
@@ -49,11 +50,14 @@ class Lease:
 
     def check(self) -> None:
         """End the process if it stood still for too long."""
-        if self._seen_s is None:
+        if self._seen_s is None or not defences.on(Defence.FENCE):
             return
         gap_s = clock.monotonic() - self._seen_s
         if gap_s > self._limit_s:
-            die(f"the worker stood still for {gap_s:.1f} s; others may have its partitions by now")
+            die(
+                f"the worker stood still for {gap_s:.1f} s; others may have its partitions by now",
+                cause="stood-still",
+            )
 
     def _tick(self) -> None:
         self.check()

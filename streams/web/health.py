@@ -36,6 +36,7 @@ def ready_report(app: Any) -> dict[str, Any]:
                 "records": runner.records,
                 "redelivered": runner.redelivered,
                 "undecodable": runner.rejected,
+                "waits_for": runner.waits_for,
             }
             for runner in app.batched.runners
         },

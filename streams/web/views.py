@@ -9,6 +9,7 @@ from aiohttp import web
 from pydantic import BaseModel
 
 from streams import clock
+from streams.domain.aging import Gone
 from streams.domain.exposure_models import RiskAccount
 from streams.domain.order_state import OrderState
 from streams.domain.order_view import order_of
@@ -19,6 +20,7 @@ from streams.models.positions import Position
 from streams.topology import topology
 from streams.transport.table import Table
 from streams.web.health import live, ready_report
+from streams.web.metrics import CONTENT_TYPE, exposition
 from streams.web.owner import answered_by_owner
 from streams.web.problems import ProblemError
 from tables.orders import ORDERS, order_key
@@ -36,6 +38,7 @@ def register(app: Any, role: str) -> None:
         "/topology": _topology,
         "/health/live": _live,
         "/health/ready": _ready,
+        "/metrics": _metrics,
     }
     if role == "orders":
         pages |= {
@@ -96,6 +99,10 @@ async def _order(view: Any, request: Any, account: str, order_id: str) -> Any:
     if answer := await answered_by_owner(view.app, table, account, request):
         return answer
     state = table.local.get(order_key(account, order_id))
+    if isinstance(state, Gone):
+        ask = f"./orderflow query orders --param account={account} --param order_id={order_id}"
+        text = f"order {order_id} of account {account} was over and left on {state.day}"
+        raise ProblemError(404, f"{text}; the history has it: {ask}", left=state.day)
     order = order_of(state) if isinstance(state, OrderState) else None
     if order is None:
         raise ProblemError(404, f"account {account} has no order {order_id}")
@@ -234,3 +241,8 @@ async def _ready(view: Any, request: Any) -> Any:
     if not report["ready"]:
         raise ProblemError(503, "not ready: " + ", ".join(report["waiting_for"]), **report)
     return respond(report)
+
+
+async def _metrics(view: Any, request: Any) -> Any:
+    """Answer what this worker measures of itself, in Prometheus's text format."""
+    return web.Response(body=await exposition(view.app), headers={"Content-Type": CONTENT_TYPE})

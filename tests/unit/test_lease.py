@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from streams import defences
 from streams.transport import lease as module
 from streams.transport.lease import TICK_S, Lease
 
@@ -33,7 +34,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 def deaths(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Return the reasons for which the process would have ended."""
     found: list[str] = []
-    monkeypatch.setattr(module, "die", found.append)
+    monkeypatch.setattr(module, "die", lambda reason, **_: found.append(reason))
     return found
 
 
@@ -77,6 +78,21 @@ def test_a_pause_does_not_hide_that_it_stood_still(clock: Clock, deaths: list[st
     clock.now_s += 100
     lease.pause()
     assert deaths == ["the worker stood still for 100.0 s; others may have its partitions by now"]
+
+
+def test_without_the_fence_nothing_is_checked(clock: Clock, deaths: list[str]) -> None:
+    """A test of the tests switches it off."""
+    lease = Lease(LIMIT_S)
+    lease.renew()
+    clock.now_s += 100
+    defences.switch_off("fence")
+    try:
+        lease.check()
+    finally:
+        defences.switch_off("")
+    assert deaths == []
+    lease.check()
+    assert len(deaths) == 1
 
 
 async def test_ticking_is_enough(deaths: list[str]) -> None:
