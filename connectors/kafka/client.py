@@ -28,8 +28,14 @@ logging.getLogger("aiokafka").addHandler(logging.NullHandler())
 
 
 @asynccontextmanager
-async def producer(settings: Settings) -> AsyncIterator[AIOKafkaProducer]:
-    """Open a producer: idempotent, acks of all replicas, large batches."""
+async def producer(
+    settings: Settings, transactional_id: str | None = None
+) -> AsyncIterator[AIOKafkaProducer]:
+    """Open a producer: idempotent, acks of all replicas, large batches.
+
+    With a `transactional_id` it writes in transactions, and its first one ends what any other
+    producer of that name may have under way.
+    """
     client = AIOKafkaProducer(
         bootstrap_servers=settings.kafka_bootstrap,
         client_id=CLIENT_ID,
@@ -39,6 +45,7 @@ async def producer(settings: Settings) -> AsyncIterator[AIOKafkaProducer]:
         max_batch_size=MAX_RECORD_BYTES // 2,
         max_request_size=MAX_RECORD_BYTES * 4,
         request_timeout_ms=30_000,
+        transactional_id=transactional_id,
     )
     async with _opened(settings, client.start, client.stop):
         yield client

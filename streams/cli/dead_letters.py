@@ -1,29 +1,28 @@
-"""`dead-letters`: the records that could not be used, with the reason. Reads only.
+"""`dead-letters`: the records that could not be used; see them, send them again, give them up."""
 
-Header names are those of KIP-1034 (Kafka Streams) for what and where, ours (`orderflow.*`) for
-the code, the agent, the attempt and the time.
-"""
-
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
     from connectors.kafka.reader import Stored
+    from connectors.kafka.redrive import Outcome
+    from streams.domain.letters import Filter, Letter
+    from streams.settings import Settings
 
-app = typer.Typer(no_args_is_help=True, help="Records that could not be used: list, show one.")
+app = typer.Typer(
+    no_args_is_help=True, help="Records that could not be used: list, show, retry, discard."
+)
 
 JsonOpt = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-
-MESSAGE = "__streams.errors.message"
-EXCEPTION = "__streams.errors.exception"
-TOPIC = "__streams.errors.topic"
-PARTITION = "__streams.errors.partition"
-OFFSET = "__streams.errors.offset"
-CODE = "orderflow.code"
-AGENT = "orderflow.agent"
-ATTEMPT = "orderflow.attempt"
+TopicOpt = Annotated[str | None, typer.Option(help="Only those that came from this topic.")]
+CodeOpt = Annotated[str | None, typer.Option(help="Only this code, like BAD_JSON.")]
+AgentOpt = Annotated[str | None, typer.Option(help="Only those of this agent.")]
+SinceOpt = Annotated[
+    str | None, typer.Option(metavar="TIME", help="Only from then on: 2026-11-21T09:30:00Z.")
+]
+UntilOpt = Annotated[str | None, typer.Option(metavar="TIME", help="Only before then.")]
 
 SHOWN_BYTES = 4_096
 REASON_WIDTH = 100
@@ -31,23 +30,89 @@ REASON_WIDTH = 100
 
 @app.command("list")
 def list_letters(
-    topic: Annotated[str | None, typer.Option(help="Only those that came from this topic.")] = None,
-    code: Annotated[str | None, typer.Option(help="Only this code, like BAD_JSON.")] = None,
+    topic: TopicOpt = None,
+    code: CodeOpt = None,
+    agent: AgentOpt = None,
+    since: SinceOpt = None,
+    until: UntilOpt = None,
     limit: Annotated[int, typer.Option(min=1, help="The newest N.")] = 50,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also those that were sent again or discarded.")
+    ] = False,
     as_json: JsonOpt = False,
 ) -> None:
-    """List dead letters, oldest first: where each lies, where it came from, and why."""
+    """List dead letters, oldest first: where each lies, where it came from, why, and its state.
+
+    `open`: nothing was done with it. `gave up`: it failed after three retries, and is not sent
+    again. With --all also `retried` and `discarded`.
+    """
     import asyncio
 
+    from connectors.kafka.redrive import find
     from streams.cli.output import emit
-    from streams.cli.topics import resolve
     from streams.settings import Settings
 
     settings = Settings()
-    # The header has the registry's name, without the namespace.
-    source = resolve(topic, settings).removeprefix(f"{settings.namespace}.") if topic else None
-    letters = asyncio.run(_newest(source, code, limit))
-    emit([_row(letter) for letter in letters], as_json)
+    wanted = _wanted(settings, (), topic, code, agent, since, until)
+    found = asyncio.run(find(settings, wanted, limit, newest=True, handled=everything))
+    emit([_row(letter) | {"state": str(found.state(letter))} for letter in found.letters], as_json)
+
+
+@app.command()
+def retry(  # noqa: PLR0913, PLR0917 - a command's options are its arguments
+    places: Annotated[
+        list[str] | None, typer.Argument(metavar="[PARTITION:OFFSET]...", help="These letters.")
+    ] = None,
+    topic: TopicOpt = None,
+    code: CodeOpt = None,
+    agent: AgentOpt = None,
+    since: SinceOpt = None,
+    until: UntilOpt = None,
+    limit: Annotated[int, typer.Option(min=1, help="At most N, the oldest first.")] = 1_000,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show it, do nothing.")] = False,
+    as_json: JsonOpt = False,
+) -> None:
+    """Send records of dead letters again: to the topic they came from, as they came.
+
+    Name the letters, or say with options which. A letter that was sent is not sent twice. One that
+    failed after three retries is refused, TOO_MANY_REDRIVES. Exit code 6: some were refused.
+    """
+    import asyncio
+
+    from connectors.kafka import redrive
+    from streams.cli.rules import user
+    from streams.errors import UsageError
+    from streams.settings import Settings
+
+    settings = Settings()
+    if not places and not any((topic, code, agent, since, until)):
+        raise UsageError(
+            "say which letters: name places, or give --topic, --code, --agent, --since"
+        )
+    wanted = _wanted(settings, places or (), topic, code, agent, since, until)
+    doing = (
+        redrive.plan(settings, wanted, limit)
+        if dry_run
+        else redrive.retry(settings, wanted, limit, user())
+    )
+    _report(asyncio.run(doing), as_json)
+
+
+@app.command()
+def discard(
+    places: Annotated[list[str], typer.Argument(metavar="PARTITION:OFFSET...")],
+    reason: Annotated[str, typer.Option(help="Why they need not be sent again.")],
+    as_json: JsonOpt = False,
+) -> None:
+    """Mark dead letters as given up: `list` shows them no more. Nothing is deleted."""
+    import asyncio
+
+    from connectors.kafka import redrive
+    from streams.cli.rules import user
+    from streams.settings import Settings
+
+    named = list(dict.fromkeys(map(_canonical, places)))
+    _report(asyncio.run(redrive.discard(Settings(), named, user(), reason)), as_json)
 
 
 @app.command()
@@ -83,26 +148,54 @@ def parse_place(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-async def _newest(source: str | None, code: str | None, limit: int) -> "list[Stored]":
-    """Return the newest matching letters, oldest first."""
-    import heapq
+def _canonical(place: str) -> str:
+    partition, offset = parse_place(place)
+    return f"{partition}:{offset}"
 
-    from connectors.kafka.reader import read_topic
-    from streams.settings import Settings
-    from streams.topics import DEAD_LETTERS, topic_name
 
-    settings = Settings()
-    newest: list[tuple[int, int, int, Stored]] = []
-    async for letter in read_topic(settings, topic_name(DEAD_LETTERS, settings.namespace)):
-        headers = headers_of(letter.headers)
-        if source not in (None, headers.get(TOPIC)) or code not in (None, headers.get(CODE)):
-            continue
-        entry = (letter.timestamp_ms, letter.partition, letter.offset, letter)
-        if len(newest) < limit:
-            heapq.heappush(newest, entry)
-        else:
-            heapq.heappushpop(newest, entry)
-    return [letter for *_order, letter in sorted(newest, key=lambda entry: entry[:3])]
+def _wanted(
+    settings: "Settings",
+    places: Sequence[str],
+    topic: str | None,
+    code: str | None,
+    agent: str | None,
+    since: str | None,
+    until: str | None,
+) -> "Filter":
+    """Return the filter that the options of a command describe."""
+    from streams.cli.tail import parse_time
+    from streams.cli.topics import resolve
+    from streams.domain.letters import Filter
+
+    # The header has the registry's name, without the namespace.
+    source = resolve(topic, settings).removeprefix(f"{settings.namespace}.") if topic else None
+    return Filter(
+        frozenset(map(_canonical, places)),
+        source,
+        code,
+        agent,
+        parse_time("--since", since) if since else None,
+        parse_time("--until", until) if until else None,
+    )
+
+
+def _report(outcomes: "Sequence[Outcome]", as_json: bool) -> None:
+    """Print what became of letters; raise IncompleteError if some were refused."""
+    from collections import Counter
+
+    from streams.cli.output import emit
+    from streams.errors import IncompleteError
+
+    emit([_outcome(one) for one in outcomes], as_json)
+    refused = Counter(one.code for one in outcomes if one.code)
+    if refused:
+        codes = ", ".join(f"{count} {code}" for code, count in sorted(refused.items()))
+        raise IncompleteError(f"{refused.total()} of {len(outcomes)} were not sent again: {codes}")
+
+
+def _outcome(one: "Outcome") -> dict[str, Any]:
+    row = {key: _row(one.letter)[key] for key in ("at", "source", "attempt")}
+    return {**row, "result": one.result, "code": one.code, "reason": one.reason}
 
 
 async def _at(partition: int, offset: int) -> "Stored | None":
@@ -136,13 +229,14 @@ def shown(data: bytes | None) -> str | None:
     return f"{text}… ({len(data)} bytes)"
 
 
-def _row(letter: "Stored") -> dict[str, Any]:
+def _row(letter: "Letter") -> dict[str, Any]:
     from streams.cli.summary import cut
     from streams.cli.tail import time_text
+    from streams.domain.letters import AGENT, ATTEMPT, CODE, MESSAGE, OFFSET, PARTITION, TOPIC
 
     headers = headers_of(letter.headers)
     return {
-        "at": f"{letter.partition}:{letter.offset}",
+        "at": letter.place,
         "time": time_text(letter.timestamp_ms),
         "code": headers.get(CODE, ""),
         "agent": headers.get(AGENT, ""),

@@ -79,10 +79,8 @@ def tail(
 def parse_start(text: str) -> "Start":
     """Return where to begin: a word, `-N`, or a time of ISO 8601 (UTC where it names no zone)."""
     import re
-    from datetime import UTC, datetime
 
     from connectors.kafka.reader import LastRecords, SinceTime
-    from streams.errors import UsageError
 
     if text == "beginning":
         return "beginning"
@@ -90,14 +88,23 @@ def parse_start(text: str) -> "Start":
         return "end"
     if re.fullmatch(r"-\d{1,9}", text):
         return LastRecords(int(text[1:]))
+    return SinceTime(parse_time("--from", text, "neither beginning, end, -N nor"))
+
+
+def parse_time(option: str, text: str, is_what: str = "not") -> int:
+    """Return a time of ISO 8601 in milliseconds (UTC where it names no zone)."""
+    from datetime import UTC, datetime
+
+    from streams.errors import UsageError
+
     try:
         time = datetime.fromisoformat(text)
     except ValueError:
         raise UsageError(
-            f"--from {text!r} is neither beginning, end, -N nor a time like 2026-11-21T09:30:00Z"
+            f"{option} {text!r} is {is_what} a time like 2026-11-21T09:30:00Z"
         ) from None
     zoned = time if time.tzinfo else time.replace(tzinfo=UTC)
-    return SinceTime(max(0, round(zoned.timestamp() * 1000)))
+    return max(0, round(zoned.timestamp() * 1000))
 
 
 def parse_where(conditions: list[str]) -> dict[str, str]:

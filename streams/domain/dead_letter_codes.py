@@ -17,9 +17,24 @@ DEAD_LETTER_CODES: dict[str, str] = {
     "NO_VERDICT": "An order came again whose verdict is not known any more.",
     "BAD_FILL": "A fill event without what makes a fill.",
     "EXECUTION_CONFLICT": "An execution id that is known with other content.",
+    "EXECUTION_TOO_OLD": "An unknown execution older than a month, or a change of one: it may have"
+    " been counted and forgotten. Compare the position with the broker's.",
+    "ORDER_LEFT": "An event of an order that was over for more than a week and has left the table;"
+    " the history has it.",
     "CONTRADICTS_ORDER": "An event that contradicts its order: another symbol or side.",
     "WRONG_BROKER": "An order for another broker was on this broker's topic.",
     "CONFLICT": "An order for the venue with an id that another order has there.",
+    "ORPHAN_EXECUTION": "A broker reported an execution of an order that we do not know; none"
+    " came within a minute. The value is the event as it would have been published.",
     "AGENT_ERROR": "The agent failed on this record, and kept nothing of it; see the log.",
+    "CRASHED_WORKER": "The worker's process died three times or more while at this record.",
     "HISTORY_REFUSED": "ClickHouse refused the row; the reason is ClickHouse's.",
+}
+
+#: Why a dead letter is not sent again.
+REDRIVE_CODES: dict[str, str] = {
+    "TOO_MANY_REDRIVES": "It was sent again three times and failed each time; it stays.",
+    "DISCARDED": "Somebody discarded it.",
+    "UNKNOWN_SOURCE": "It does not say which topic of ours it came from.",
+    "CUT": "It holds only the start of a record that was too large; send the record anew.",
 }

@@ -13,6 +13,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from streams.models.base import SCHEMA_VERSION
 from streams.ports import Malformed, Record
+from streams.transport.journal import CRASHED_WORKER, Journal
 
 #: Larger values are refused before they are parsed.
 MAX_VALUE_BYTES = 256 * 1024
@@ -159,9 +160,18 @@ class Batch:
             self._decoded = [self._record(raw) for raw in self._raw]
         return self._decoded
 
-    def _record(self, raw: ConsumerRecord[bytes, bytes]) -> Record:
+    def decoded(self, journal: Journal) -> list[Record]:
+        """Return the records; what the process died of while decoding it is `Malformed`."""
+        if self._decoded is None:
+            with journal.decoding(self.topic, self.partition, self.first, self.end) as refused:
+                self._decoded = [self._record(raw, refused(raw.offset)) for raw in self._raw]
+        return self._decoded
+
+    def _record(self, raw: ConsumerRecord[bytes, bytes], refused: str = "") -> Record:
         value: Any = raw.value
-        if value is not None and self._adapter is not None:
+        if refused:
+            value = Malformed(CRASHED_WORKER, refused)
+        elif value is not None and self._adapter is not None:
             value = decode(self._adapter, value)
         return Record(
             self.topic,

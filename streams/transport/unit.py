@@ -4,6 +4,7 @@ A unit takes in whole records: one that raises leaves no trace in it. When the b
 unit has grown large, the publisher sends it.
 """
 
+import re
 import traceback
 from collections.abc import Iterator
 from typing import Any, NoReturn, TypeVar
@@ -66,9 +67,9 @@ class UnitOfWork:
         """Remove a key from the table."""
         self.put(key, None)
 
-    def scan(self, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    def scan(self, prefix: str = "", start: str = "") -> Iterator[tuple[str, Any]]:
         """Yield the partition's keys that start with `prefix`, with their values."""
-        return (self.state or self._no_table()).scan(prefix)
+        return (self.state or self._no_table()).scan(prefix, start=start)
 
     def emit(
         self, topic: TopicSpec, key: str, value: Message, partition_key: str | None = None
@@ -147,9 +148,21 @@ def _reason(record: Record, agent: str, code: str, error: str) -> Headers:
         ("__streams.errors.offset", b"%d" % record.offset),
         ("orderflow.code", code.encode()),
         ("orderflow.agent", agent.encode()),
-        ("orderflow.attempt", b"0"),
         ("orderflow.timestamp", b"%d" % record.timestamp_ms),
+        *_redrive(record),
     ]
+
+
+def _redrive(record: Record) -> Headers:
+    """Return how often a record was sent again, and which dead letter it was before.
+
+    Anyone can write these headers, so only a number and a place are taken from them.
+    """
+    given = dict(record.headers)
+    attempt, letter = given.get("orderflow.attempt") or b"", given.get("orderflow.redrive") or b""
+    if not re.fullmatch(rb"[1-9]\d{0,2}", attempt) or not re.fullmatch(rb"\d+:\d{1,20}", letter):
+        return [("orderflow.attempt", b"0")]
+    return [("orderflow.attempt", attempt), ("orderflow.redrive", letter)]
 
 
 def describe(error: BaseException) -> str:
