@@ -6,7 +6,8 @@ State   table `venue`: markets, orders, latest events; written here only
 Twice   the stored events go out again; an order or request that comes again as a new record is
         reported as `duplicate` and executes nothing
 Bad     an id that is taken by another order, and an order for another broker, go to the dead
-        letters; what the venue refuses is an event
+        letters; what the venue refuses is an event, and so is what a kill switch or a halt stops:
+        both are asked right before an order, or a replace that asks for more, goes to the venue
 
 State must be acknowledged before outputs are published: a fill depends on how orders and ticks
 interleaved, so it must not be computed anew once it has been published.
@@ -24,6 +25,7 @@ from streams.domain.matching.config import SECOND_NS
 from streams.domain.matching.ledger import long_id
 from streams.domain.matching.records import BookRecord, ClosedRecord, EngineRecord, OrderRecord
 from streams.domain.refusals import Code
+from streams.domain.switches import stopped
 from streams.errors import InfrastructureError
 from streams.models.orders import EventType, OrderEvent, VenueOrder
 from streams.ports import Agent, Record, Unit
@@ -40,12 +42,13 @@ MAX_FORGOTTEN = 1_000
 
 @dataclass(slots=True)
 class _Partition:
-    """What is derived from the table for one partition."""
+    """What is derived from the table for one partition; `since_ns`: when work on it began."""
 
     symbols: dict[str, None] = field(default_factory=dict)
     closed: deque[tuple[int, str]] = field(default_factory=deque)
     published: deque[tuple[int, str]] = field(default_factory=deque)
     unconfirmed: list[str] = field(default_factory=list)
+    since_ns: int = 0
 
 
 class Gateway(Agent[VenueRecord]):
@@ -57,6 +60,7 @@ class Gateway(Agent[VenueRecord]):
         """`remember_ns`: how long closed orders stay known, as in the venue's configuration."""
         self._broker = broker
         self._controls = controls
+        self._known = controls()
         self._remember_ns = remember_ns
         self._partitions: dict[int, _Partition] = defaultdict(_Partition)
         self._unit: Unit[VenueRecord] | None = None
@@ -147,7 +151,8 @@ class Gateway(Agent[VenueRecord]):
             unit.dead_letter(record, "WRONG_BROKER", text)
             return []
         self._ordered[order.terms.symbol] = None
-        ack = _done(self._send(order))
+        stop = stopped(self._known, order) if self._broker.asks_for_more(order) else None
+        ack = self._broker.refuse(order, stop) if stop is not None else _done(self._send(order))
         if ack.outcome is Outcome.DUPLICATE:
             return [_duplicate(order, record, unit.now_ns)]
         if ack.code == Code.CONFLICT:
@@ -162,10 +167,11 @@ class Gateway(Agent[VenueRecord]):
         return self._broker.replace(order)
 
     def _bind(self, unit: Unit[VenueRecord]) -> None:
-        if unit is not self._unit:
-            self._unit = unit
-            shift_ns = self._controls().session_shift_ns()
-            self._broker.bind(unit.get, unit.now_ns, shift_ns)
+        controls = self._controls()
+        if unit is not self._unit or controls is not self._known:
+            self._unit, self._known = unit, controls
+            shift_ns, version = controls.session_shift_ns(), controls.version
+            self._broker.bind(unit.get, unit.now_ns, shift_ns, version)
 
     def _publish(
         self, unit: Unit[VenueRecord], key: str, reported: Iterable[OrderEvent] = ()
@@ -201,11 +207,19 @@ class Gateway(Agent[VenueRecord]):
             unit.put(market.symbol, market)
 
     def _forget(self, unit: Unit[VenueRecord]) -> None:
-        """Delete what has been kept long enough."""
+        """Delete what has been kept long enough.
+
+        How long the worker was away does not count for published events: what it had not
+        committed comes again when it is back.
+        """
         kept = self._partitions[unit.partition]
-        for aged, keep_ns in ((kept.closed, self._remember_ns), (kept.published, KEEP_NS)):
+        kept.since_ns = kept.since_ns or unit.now_ns
+        for aged, keep_ns, from_ns in (
+            (kept.closed, self._remember_ns, 0),
+            (kept.published, KEEP_NS, kept.since_ns),
+        ):
             for _ in range(MAX_FORGOTTEN):
-                if not aged or aged[0][0] > unit.now_ns - keep_ns:
+                if not aged or max(aged[0][0], from_ns) > unit.now_ns - keep_ns:
                     break
                 unit.delete(aged.popleft()[1])
 

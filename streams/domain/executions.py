@@ -15,6 +15,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal, NamedTuple, Protocol
 
+from streams import defences
+from streams.defences import Defence
+from streams.domain.aging import DAY_NS, EXECUTION_DAYS
 from streams.domain.build import evolve, make
 from streams.domain.decimals import ZERO
 from streams.models.base import LongId, Part, WideDec
@@ -97,7 +100,7 @@ def record_execution(known: Executions, event: OrderEvent) -> list[Change] | Con
     if isinstance(fill, Contradiction):
         return fill
     before = known.get(fill.exec_id)
-    if before is not None and before.event is not None:
+    if before is not None and before.event is not None and defences.on(Defence.EXEC_ID):
         return None if _same(before, event, fill) else _conflict(before, event)
     execution = _execution(before, event, fill)
     if event.event is EventType.FILL:
@@ -111,6 +114,25 @@ def record_execution(known: Executions, event: OrderEvent) -> list[Change] | Con
         known.put(execution)
         return list(_void(known, original))
     return list(_correct(known, original, execution))
+
+
+def too_old(known: Executions, event: OrderEvent, at_ns: int) -> Contradiction | None:
+    """Return why an execution event is not booked although it is unknown: it may have been.
+
+    `at_ns` is the time of its record. Known executions are forgotten `EXECUTION_DAYS` after they
+    happened. So an unknown fill that is older may have been counted; so may what an unknown bust
+    or correction refers to, where the order is older than that.
+    """
+    fill, bound = event.fill, at_ns - EXECUTION_DAYS * DAY_NS
+    asked = event.ts_requested_ns
+    changes = event.event is not EventType.FILL and asked is not None and asked < bound
+    if fill is None or not (event.ts_event_ns < bound or changes):
+        return None
+    first = fill.exec_id if event.event is EventType.FILL else fill.ref_exec_id or ""
+    if known.get(fill.exec_id) is not None or known.get(first) is not None:
+        return None
+    text = f"execution {first}: unknown, and older than {EXECUTION_DAYS} days"
+    return Contradiction("EXECUTION_TOO_OLD", f"{text}; it may have been counted before")
 
 
 def _usable(event: OrderEvent) -> Fill | Contradiction:

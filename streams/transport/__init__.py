@@ -10,6 +10,7 @@
 - `store`     the local state of a table, in RocksDB
 - `table`     the Faust table in front of it, and its recovery
 - `runner`    ties our agents to Faust's
+- `watchdog`  ends a worker that stands still; `judge`: when; `ends`: what is kept of its reason
 
 `docs/transport.md` says what it guarantees and how it differs from stock Faust.
 """

@@ -14,6 +14,9 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from streams import defences
+from streams.defences import Defence
+
 TopicPartition = tuple[str, int]
 
 #: Of a partition with so many batches, or bytes, that are not done nothing more is delivered: it
@@ -68,7 +71,7 @@ class Ledger:
 
     def _advance(self, tp: TopicPartition) -> None:
         entries = self._open[tp] if tp in self._open else deque()
-        while entries and entries[0].waiting_for <= 0:
+        while entries and (entries[0].waiting_for <= 0 or not defences.on(Defence.FLOOR)):
             entry = entries.popleft()
             self._floors[tp] = entry.end
             self._bytes[tp] -= entry.size
@@ -91,6 +94,16 @@ class Ledger:
     def floors(self) -> dict[TopicPartition, int]:
         """Return the offsets to commit."""
         return dict(self._floors)
+
+    def open_from(self, tp: TopicPartition) -> int | None:
+        """Return where the oldest batch that is not done begins, None if there is none."""
+        entries = self._open.get(tp)
+        return entries[0].first if entries else None
+
+    def is_queued(self, tp: TopicPartition) -> bool:
+        """Return whether some agent has yet to begin the oldest batch that is not done."""
+        entries = self._open.get(tp)
+        return entries[0].not_begun > 0 if entries else False
 
     def in_flight(self) -> int:
         """Return how many delivered batches are not done."""

@@ -11,6 +11,8 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Callable
 
+from streams import defences
+from streams.defences import Defence
 from streams.partitioner import partition_of
 from streams.transport.fatal import die
 from streams.transport.sender import CHANGES_BATCH_BYTES, Out, Sender
@@ -31,13 +33,15 @@ Done = Callable[[], None]
 class _Changes:
     """The table changes of a unit, encoded while they are still those of this unit alone."""
 
-    def __init__(self, unit: UnitOfWork) -> None:
+    def __init__(self, unit: UnitOfWork, *, state_first: bool = False) -> None:
         self._state = unit.state
         self._staged: list[tuple[str, object]] = []
         self.records: list[Change] = []
         # Without a change the mark of how far the source was applied can wait: records that
-        # changed nothing change nothing again.
-        if unit.state is not None and unit.changed:
+        # changed nothing change nothing again. But what was said can be another answer by then,
+        # where it depends on more than the record; so the mark comes before it.
+        said = state_first and bool(unit.outputs)
+        if unit.state is not None and (unit.changed or said):
             self._staged = unit.state.staged(unit.changed)
             self.records = unit.state.encoded(self._staged)
             self.records += [(source_key(t), b"%d" % end) for t, end in unit.applied.items()]
@@ -63,6 +67,8 @@ class _Lane:
         self.sent: asyncio.Future[None] | None = None
         self.finished: asyncio.Future[None] | None = None
         self.tasks: set[asyncio.Task[None]] = set()
+        #: Time of the newest unit that is finished; all before it are.
+        self.settled_ns = 0
 
 
 class Publisher:
@@ -80,13 +86,15 @@ class Publisher:
         self._sender = sender
         self._namespaced = namespaced
         self._changelog = changelog
-        self._state_first = state_first
+        self._state_first = state_first and defences.on(Defence.STATE_FIRST)
         self._lanes: dict[int, _Lane] = defaultdict(_Lane)
+        self.dead_letters = 0
 
     async def publish(self, unit: UnitOfWork, done: Done) -> None:
         """Start publishing a unit; return when there is room for the next one."""
+        self.dead_letters += unit.dead_letters
         lane = self._lanes[unit.partition]
-        changes = _Changes(unit)
+        changes = _Changes(unit, state_first=self._state_first)
         await lane.slots.acquire()
         loop = asyncio.get_running_loop()
         before = lane.sent, lane.finished
@@ -110,6 +118,7 @@ class Publisher:
             async with asyncio.timeout(PUBLISH_TIMEOUT_S):
                 await self._publish(unit, changes, before, mine[0])
             done()
+            lane.settled_ns = unit.now_ns
             mine[1].set_result(None)
         except asyncio.CancelledError:
             raise
@@ -134,6 +143,8 @@ class Publisher:
             await previous_sent
         outputs = await self._send_outputs(unit, now_ms)
         sent.set_result(None)
+        if not defences.on(Defence.ACKS):
+            return
         ends = await asyncio.gather(*acks)
         await asyncio.gather(*outputs)
         if previous_finished is not None:
@@ -162,6 +173,16 @@ class Publisher:
         for (name, partition), records in by_target.items():
             futures += await self._sender.send(name, partition, records, now_ms)
         return futures
+
+    async def finished(self, partition: int) -> None:
+        """Wait until the units of a partition that were given so far are finished."""
+        last = self._lanes[partition].finished
+        if last is not None:
+            await asyncio.shield(last)
+
+    def settled_ns(self, partition: int) -> int:
+        """Return the time of the newest unit that is finished, as are all before it; 0: none."""
+        return self._lanes[partition].settled_ns
 
     def in_flight(self, partitions: set[int] | None = None) -> int:
         """Return how many units are not finished."""

@@ -6,18 +6,21 @@ process, because a Faust agent that lets an exception out acknowledges what it d
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 import faust
 import structlog
 
-from streams import clock
+from streams import clock, defences
 from streams.ports import Agent, AsyncAgent, Malformed, Record
+from streams.transport.attending import Attendance
 from streams.transport.codec import Batch
 from streams.transport.consumer import Consumer
 from streams.transport.driver import Producer
 from streams.transport.fatal import die
+from streams.transport.journal import CRASHED_WORKER, Journal
 from streams.transport.publisher import Publisher
 from streams.transport.store import TablePartition
 from streams.transport.table import Table
@@ -75,13 +78,18 @@ class Runner:
         self.namespaced = namespaced
         self.table = table
         self.records = self.rejected = self.redelivered = 0
+        self.journal = Journal()  # the root gives all agents of a worker the same one
         self._lock = asyncio.Lock()
         self._publisher: Publisher | None = None
+        self._letters_before = 0
         self._applied: dict[tuple[str, int], int] = {}
         self._worked: dict[tuple[str, int], int] = {}
         self._slots = asyncio.Semaphore(MAX_AWAITING)
         self._tails: dict[tuple[str, int], asyncio.Task[None]] = {}
         self._prepared: set[tuple[str, int]] = set()
+        self._attendance: Attendance | None = None
+        if isinstance(agent, Agent) and type(agent).attend is not Agent.attend:
+            self._attendance = Attendance(agent, self, self._lock)
         if table is not None and isinstance(agent, Agent):
             table.local.on_opened = self._opened
             table.local.on_closed = self._closed
@@ -95,6 +103,8 @@ class Runner:
         self.app.agent(topic, name=self.name, concurrency=1)(self._consume)
         if isinstance(self.agent, Agent) and type(self.agent).on_timer is not Agent.on_timer:
             self.app.task(self._timer)
+        if self._attendance is not None:
+            self.app.task(self._attendance.run)
 
     @property
     def publisher(self) -> Publisher:
@@ -108,6 +118,20 @@ class Runner:
                 state_first=self.spec.state_first,
             )
         return self._publisher
+
+    @property
+    def dead_letters(self) -> int:
+        """Return how many dead letters the agent has sent."""
+        return self._letters_before + (self._publisher.dead_letters if self._publisher else 0)
+
+    @property
+    def waits_for(self) -> str:
+        """Return what the agent says it waits for, far away; empty for nothing."""
+        return self.agent.waits_for if isinstance(self.agent, AsyncAgent) else ""
+
+    def in_flight(self, partitions: set[int] | None = None) -> int:
+        """Return how many units are with Kafka, of some partitions or of all."""
+        return self._publisher.in_flight(partitions) if self._publisher else 0
 
     @property
     def ledger(self) -> Any:
@@ -143,21 +167,32 @@ class Runner:
         state = self._state(batch.partition)
         applied = self._applied_below(batch, state)
         unit = self._unit(batch.partition, state)
+        lane = self.journal.lane(self.name, batch.topic, batch.partition)
         began = turn = clock.monotonic()
-        for record in batch.records:
+        for record in batch.decoded(self.journal):
             unit.begin()
+            self.journal.stepping(lane, record.offset)
             self._apply(agent, unit, record, redelivered=record.offset < applied)
-            unit.finish(record)
+            if record.offset >= applied:  # the mark never goes back
+                unit.finish(record)
             now = clock.monotonic()
             if unit.is_full() or now - began > UNIT_S:
+                self.journal.idle()
                 agent.on_batch_end(unit)
                 await self.publisher.publish(unit, _nothing)
                 unit, began = self._unit(batch.partition, state), now
             if now - turn > SLICE_S:
+                self.journal.idle()
                 await asyncio.sleep(0)
                 turn = clock.monotonic()
+        self.journal.idle()
         agent.on_batch_end(unit)
-        await self.publisher.publish(unit, lambda: self.ledger.done(tp, first))
+        await self.publisher.publish(unit, lambda: self._done(batch))
+
+    def _done(self, batch: Batch) -> None:
+        """Note that all of a batch is durable; nobody died of it."""
+        self.ledger.done((batch.source, batch.partition), batch.first)
+        self.journal.done(self.name, batch.topic, batch.partition, batch.end)
 
     def _check_order(self, batch: Batch) -> None:
         """End the process if a delivery went missing: state must never jump over records."""
@@ -173,16 +208,30 @@ class Runner:
         self.records += 1
         if redelivered:
             self.redelivered += 1
-            record = _marked(record)
-        if self._undecodable(unit, record):
+            record = replace(record, redelivered=True)
+            if not defences.on(defences.Defence.REEMIT):
+                return
+        if self._undecodable(unit, record) or self._condemned(unit, record):
             return
         try:
             agent.step(unit, record)
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # also SystemExit, and what native code panics with
             log.exception("step_failed", agent=self.name, topic=record.topic, offset=record.offset)
             unit.roll_back()
             self._rebuild(agent, unit)
-            unit.set_aside(record, "AGENT_ERROR", describe(error))
+            if defences.on(defences.Defence.SET_ASIDE):
+                unit.set_aside(record, "AGENT_ERROR", describe(error))
+        self.journal.lived_through(self.name, record)
+
+    def _condemned(self, unit: UnitOfWork, record: Record) -> bool:
+        """Set a record aside that the worker died of too often; return whether it was one."""
+        reason = self.journal.condemned(self.name, record)
+        if reason:
+            self.rejected += 1
+            unit.set_aside(record, CRASHED_WORKER, reason)
+        return bool(reason)
 
     def _undecodable(self, unit: UnitOfWork, record: Record) -> bool:
         if isinstance(record.value, Malformed):
@@ -252,6 +301,20 @@ class Runner:
     def _closed(self, partition: int) -> None:
         cast(Agent[Any], self.agent).on_revoked(partition)
 
+    # Agents that do something beside their records: see `attending`.
+
+    def owned(self) -> list[int]:
+        """Return the partitions that may be worked on now."""
+        return self._owned()
+
+    def unit_of(self, partition: int) -> UnitOfWork:
+        """Return a new unit of work of a partition, with its state."""
+        return self._unit(partition, self._state(partition))
+
+    def fence(self) -> None:
+        """End the process if it stood still for too long."""
+        cast(Consumer, self.app.consumer).lease.check()
+
     # Agents that await.
 
     async def _start_handling(self, batch: Batch) -> None:
@@ -274,16 +337,26 @@ class Runner:
             self.ledger.begun(tp, first)
             await self._prepare(agent, (batch.topic, batch.partition))
             unit = self._unit(batch.partition, None)
-            good = [r for r in batch.records if not self._undecodable(unit, r)]
+            good = [r for r in batch.decoded(self.journal) if not self._undecodable(unit, r)]
             self.records += len(batch.records)
-            await agent.handle(unit, good)
-            await self.publisher.publish(unit, lambda: self.ledger.done(tp, first))
+            for part in self.journal.parts(self.name, good):
+                await self._handle_part(agent, unit, part)
+            await self.publisher.publish(unit, lambda: self._done(batch))
         except asyncio.CancelledError:
             raise
         except BaseException as error:
             die(f"agent {self.name} failed on a batch", error)
         finally:
             self._slots.release()
+
+    async def _handle_part(
+        self, agent: AsyncAgent[Any], unit: UnitOfWork, part: Sequence[Record]
+    ) -> None:
+        async with self.journal.handling(self.name, part):
+            if not (part and self._condemned(unit, part[0])):
+                await agent.handle(unit, part)
+                if part:
+                    self.journal.lived_through(self.name, part[-1])
 
     async def _prepare(self, agent: AsyncAgent[Any], tp: tuple[str, int]) -> None:
         if tp not in self._prepared:
@@ -298,6 +371,8 @@ class Runner:
         An agent that awaits something far away is not waited for longer than a few seconds:
         what it did not finish was not published, and is delivered again.
         """
+        if self._attendance is not None:
+            await self._attendance.stop()
         async with self._lock:
             tasks = [task for task in self._tails.values() if not task.done()]
             if tasks:
@@ -315,21 +390,10 @@ class Runner:
         self._prepared.clear()
         if self.table is not None:
             self.table.local.close_all()
+        self._letters_before = self.dead_letters
         self._publisher = None
-
-
-def _marked(record: Record) -> Record:
-    return Record(
-        record.topic,
-        record.partition,
-        record.offset,
-        record.key,
-        record.value,
-        record.raw,
-        record.timestamp_ms,
-        record.headers,
-        redelivered=True,
-    )
+        if self._attendance is not None:
+            self._attendance.resume()
 
 
 def _nothing() -> None:

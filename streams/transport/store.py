@@ -169,16 +169,20 @@ class TablePartition:
         raw = self._db.get(source_key(topic))
         return 0 if raw is None else int(raw)
 
-    def scan(self, prefix: str = "", needs: bytes = b"") -> Iterator[tuple[str, Any]]:
+    def scan(
+        self, prefix: str = "", needs: bytes = b"", start: str = ""
+    ) -> Iterator[tuple[str, Any]]:
         """Yield keys that start with `prefix`, in key order, with their values.
 
-        Values on the disk whose JSON does not contain `needs` are left out.
+        Values on the disk whose JSON does not contain `needs` are left out, and keys before
+        `start`: the disk is slow to get past many that were deleted.
         """
-        start = prefix.encode()
-        staged = {key for key in self._pending if key.startswith(prefix)}
-        rows = cast(Iterator[tuple[bytes, bytes]], self._db.items(from_key=start or b"\x01"))
+        raw_prefix = prefix.encode()
+        staged = {key for key in self._pending if key.startswith(prefix) and key >= start}
+        first = max(raw_prefix, start.encode()) or b"\x01"
+        rows = cast(Iterator[tuple[bytes, bytes]], self._db.items(from_key=first))
         for raw_key, raw in rows:
-            if not raw_key.startswith(start):
+            if not raw_key.startswith(raw_prefix):
                 break
             key = raw_key.decode()
             for fresh in sorted(name for name in staged if name <= key):

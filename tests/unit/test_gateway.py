@@ -1,5 +1,6 @@
 """The gateway agent: orders and ticks in, events and table records out."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -198,10 +199,32 @@ def test_what_is_old_is_forgotten(restarted: bool) -> None:
     desk.batch(asks("50.00", "10"), venue_order("o1"), venue_order("o2", time_in_force="gtc"))
     if restarted:
         desk.start()
+        desk.timer(NOW_NS)
     desk.timer(NOW_NS + KEEP_NS)
     assert sorted(desk.state) == ["AIG", "AIG|A1.o1", "AIG|A1.o2"]
     desk.timer(NOW_NS + REMEMBER_NS)
     assert sorted(desk.state) == ["AIG", "AIG|A1.o2"]
+
+
+@pytest.mark.parametrize("first", ["tick", "timer"])
+def test_what_was_published_outlasts_a_long_absence(first: str) -> None:
+    """The worker died before a fill got out, and was away for longer than events are kept.
+
+    What came meanwhile must not make it forget the fill before its record is delivered again.
+    """
+    desk = Desk()
+    order = desk.record(venue_order())
+    lost = kinds(desk.play([desk.record(asks("50.00", "10")), order]))
+    assert "fill" in lost
+    desk.start()
+    back_ns = NOW_NS + 2 * KEEP_NS
+    if first == "tick":
+        desk.batch(asks("50.00", "10"), now_ns=back_ns)
+    else:
+        desk.timer(back_ns)
+    assert kinds(desk.play([replace(order, redelivered=True)], back_ns + SECOND)) == lost
+    desk.timer(back_ns + SECOND + KEEP_NS)
+    assert [key for key in desk.state if "#venue" in key] == []
 
 
 def test_a_revoked_partition_is_forgotten() -> None:

@@ -275,3 +275,27 @@ async def test_a_unit_that_changed_nothing_writes_no_changelog(state: TableParti
     await publisher_on(sender).publish(unit, done.note(0))
     await settled()
     assert (sender.topics(), done) == ([EVENTS], [0])
+
+
+@pytest.mark.parametrize(("state_first", "marks"), [(True, [b"7"]), (False, [])])
+async def test_what_is_said_once_is_marked(
+    state: TablePartition, state_first: bool, marks: list[bytes]
+) -> None:
+    """A unit that changed nothing and said something: its records must not be judged anew.
+
+    Only where the answer depends on more than the record. The mark comes before the answer.
+    """
+    sender = MemorySender()
+    unit = UnitOfWork("counter", 0, NOW_NS, state)
+    unit.begin()
+    unit.emit(ORDERS_EVENTS, "A1", event("duplicate"))
+    unit.finish(record(submit(), offset=6))
+    await publisher_on(sender, state_first=state_first).publish(unit, lambda: None)
+    await settled()
+    assert [out.value for batch in to(sender, CHANGELOG) for out in batch.records] == marks
+    assert len(to(sender, EVENTS)) == (0 if state_first else 1)
+    while waiting := [batch for batch in sender.sent if not batch.ack.done()]:
+        waiting[0].acknowledge()
+        await settled()
+    assert state.applied(record(submit()).topic) == (7 if state_first else 0)
+    assert len(to(sender, EVENTS)) == 1

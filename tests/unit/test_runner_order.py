@@ -193,6 +193,18 @@ async def test_what_the_table_has_is_marked_as_redelivered(state: TablePartition
     assert (state.get("n"), world.runner.redelivered) == (Count(n=3), 2)
 
 
+async def test_the_mark_of_what_is_applied_never_goes_back(state: TablePartition) -> None:
+    """Not even where an agent changes something for a record that it had before."""
+    first = World(Recorder(), state)
+    await first.work(first.batch(order(0), order(1)))
+    agent = Recorder()
+    agent.on_batch_end = lambda unit: unit.put("end", Count(n=1))  # type: ignore[method-assign]
+    world = World(agent, state)
+    await world.work(world.batch(order(0)))
+    assert state.get("end") == Count(n=1)
+    assert state.applied(ORDERS_REQUESTED.name) == 2
+
+
 async def test_a_batch_of_before_a_rebalance_is_not_begun(state: TablePartition) -> None:
     """Its partition may be another worker's by now."""
     agent = Recorder()

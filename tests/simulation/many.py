@@ -1,0 +1,115 @@
+"""Many runs, over several processes: how many, how fast, and the first failure of each kind."""
+
+import gc
+import multiprocessing
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass, field
+from itertools import count
+
+from streams import clock, defences
+from tests.simulation.run import Outcome, explain, plan_of, play, reduced
+
+#: Runs that a process does before it reports.
+PORTION = 100
+
+
+@dataclass(slots=True)
+class Tally:
+    """What some runs came to. `failed`: seeds by the invariant that does not hold."""
+
+    runs: int = 0
+    crashes: int = 0
+    redelivered: int = 0
+    events: int = 0
+    seconds: float = 0.0
+    failed: dict[str, list[int]] = field(default_factory=dict)
+
+    def add(self, outcome: Outcome) -> None:
+        """Count a run."""
+        self.runs += 1
+        self.crashes += outcome.crashes
+        self.redelivered += outcome.redelivered
+        self.events += outcome.events
+        if outcome.found:
+            self.failed.setdefault(outcome.invariant, []).append(outcome.plan.seed)
+
+    def take(self, other: "Tally") -> None:
+        """Count what another tally counted."""
+        self.runs += other.runs
+        self.crashes += other.crashes
+        self.redelivered += other.redelivered
+        self.events += other.events
+        for invariant, seeds in other.failed.items():
+            self.failed.setdefault(invariant, []).extend(seeds)
+
+    @property
+    def per_minute(self) -> int:
+        """Return how many runs a minute held."""
+        return round(60 * self.runs / self.seconds) if self.seconds else 0
+
+    def first_failure(self) -> tuple[str, int] | None:
+        """Return the lowest seed that failed, and the invariant."""
+        found = [(min(seeds), invariant) for invariant, seeds in self.failed.items()]
+        return min(found)[::-1] if found else None
+
+
+def portion(seeds: range, without: str = "") -> Tally:
+    """Run some seeds, without some defences."""
+    defences.switch_off(without)
+    tally = Tally()
+    gc.disable()  # runs leave little behind; it is collected after each portion
+    try:
+        for seed in seeds:
+            tally.add(play(plan_of(seed)))
+    finally:
+        gc.enable()
+        gc.collect()
+        defences.switch_off("")
+    return tally
+
+
+def portions(first: int, runs: int | None) -> Iterator[range]:
+    """Yield the seeds in portions; without end if `runs` is None."""
+    for number in count():
+        start = number * PORTION
+        if runs is not None and start >= runs:
+            return
+        end = start + PORTION if runs is None else min(start + PORTION, runs)
+        yield range(first + start, first + end)
+
+
+def many(
+    first: int,
+    runs: int | None,
+    minutes: float | None = None,
+    without: str = "",
+    processes: int = 2,
+    *,
+    to_the_first: bool = False,
+) -> Tally:
+    """Run seeds from `first` on; `to_the_first`: stop after the portion that failed."""
+    tally, began = Tally(), clock.monotonic()
+    work = portions(first, runs)
+    waiting: deque[Future[Tally]] = deque()
+    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
+        while True:
+            over = minutes is not None and clock.monotonic() - began > 60 * minutes
+            over = over or (to_the_first and bool(tally.failed))
+            while not over and len(waiting) < 2 * processes and (seeds := next(work, None)):
+                waiting.append(pool.submit(portion, seeds, without))
+            if not waiting:
+                break
+            tally.take(waiting.popleft().result())
+    tally.seconds = clock.monotonic() - began
+    return tally
+
+
+def explained(seed: int, invariant: str, without: str) -> str:
+    """Return the smallest part of a failing run that still fails, and what it does."""
+    defences.switch_off(without)
+    try:
+        return explain(reduced(plan_of(seed), invariant))
+    finally:
+        defences.switch_off("")
