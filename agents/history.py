@@ -50,6 +50,10 @@ Refusals = list[tuple[Record, str]]
 class HistoryStore(Protocol):
     """Where history goes. Every method waits while the store is away."""
 
+    @property
+    def waits_for(self) -> str:
+        """Return what it waits for at the moment, empty for nothing."""
+
     async def newest(self, topic: str) -> dict[int, int]:
         """Return the highest offset held of each partition of a topic."""
 
@@ -69,6 +73,11 @@ class History(AsyncAgent[Any]):
         self.rows = 0
         self.repeated = 0
         self.tombstones = 0
+
+    @property
+    def waits_for(self) -> str:
+        """Return the store that is away, or has yet to answer."""
+        return self._store.waits_for
 
     async def on_partitions(self, partitions: set[tuple[str, int]]) -> None:
         """Forget what is known of these: their first batch asks the store."""

@@ -4,10 +4,12 @@ In      orders.events, key account; only fills, busts and corrections matter
 Out     positions.updates, key account|symbol, and accounts.updates, key account, on the account's
         partition, once per batch that changed them; positions again when their price has moved,
         about once a second
-State   table `positions`: positions, accounts' money and executions, written here only
+State   table `positions`: positions, accounts' money and executions, written here only;
+        executions leave a month after they happened, by the time of the records
 Twice   an execution counts once per (broker, account, execution id); a redelivered record emits
         position and account again as they now are
-Bad     an execution id with other content, a fill without what makes one: to the dead letters
+Bad     an execution id with other content, a fill without what makes one: to the dead letters;
+        so is what is unknown and may have been counted and left, EXECUTION_TOO_OLD
 """
 
 from collections.abc import Callable, Iterable
@@ -15,14 +17,24 @@ from dataclasses import dataclass
 from decimal import Decimal
 from itertools import islice
 
+from streams.domain.aging import EXECUTION_DAYS, day_after
 from streams.domain.controls import ControlSet
-from streams.domain.executions import EXECUTION_EVENTS, Change, Contradiction, record_execution
+from streams.domain.executions import (
+    EXECUTION_EVENTS,
+    Change,
+    Contradiction,
+    Execution,
+    record_execution,
+    too_old,
+)
+from streams.domain.exposure import day_of
 from streams.domain.positions import AccountState, PositionState, book
 from streams.domain.valuation import account_of, mark_price, marked
 from streams.models.market import LastPrice
 from streams.models.orders import OrderEvent
 from streams.ports import Agent, Record, Unit
 from streams.topics import ACCOUNTS_UPDATES, POSITIONS_UPDATES
+from tables.aging import Sweeps, leave_later
 from tables.executions import ExecutionRows
 from tables.positions import PositionRow, position_key
 
@@ -46,16 +58,25 @@ class Positions(Agent[PositionRow]):
     def __init__(self, deps: PositionsDeps) -> None:
         self._deps = deps
         self._touched: dict[int, dict[str, None]] = {}
+        self._written: dict[int, dict[str, Execution]] = {}
+        self._sweeps = Sweeps()
+        #: Per partition: the time of the newest record. What is too old follows from it, not from
+        #: our clock, so that a backlog or a replay books what was booked at first.
+        self._reached_ns: dict[int, int] = {}
         #: Per partition: positions that are not flat, and what they were last valued at.
         self._marks: dict[int, dict[str, Decimal | None]] = {}
 
     def step(self, unit: Unit[PositionRow], record: Record) -> None:
         """Book one execution, bust or correction."""
         event: OrderEvent = record.value
+        at_ns = min(record.timestamp_ms * 1_000_000, unit.now_ns)
+        self._reached_ns[unit.partition] = max(at_ns, self._reached_ns.get(unit.partition, 0))
         if event.event not in EXECUTION_EVENTS:
             return
-        rows = ExecutionRows(unit, event.account, event.broker, not record.redelivered)
-        changes = record_execution(rows, event)
+        written = self._written.setdefault(unit.partition, {})
+        writable = not record.redelivered
+        rows = ExecutionRows(unit, event.account, event.broker, writable, written)
+        changes = too_old(rows, event, at_ns) or record_execution(rows, event)
         if isinstance(changes, Contradiction):
             unit.dead_letter(record, changes.code, changes.text)
             return
@@ -67,7 +88,10 @@ class Positions(Agent[PositionRow]):
             _book(unit, rows, event, changes)
 
     def on_batch_end(self, unit: Unit[PositionRow]) -> None:
-        """Publish the positions and accounts that changed."""
+        """Publish the positions and accounts that changed; note when executions leave."""
+        reached_ns = self._reached_ns.get(unit.partition, 0)
+        for day, keys in _by_day(reached_ns, self._written.pop(unit.partition, {})).items():
+            leave_later(unit, day_after(day, EXECUTION_DAYS), keys)
         for key in self._touched.pop(unit.partition, ()):
             row = unit.get(key)
             if isinstance(row, PositionState):
@@ -78,6 +102,10 @@ class Positions(Agent[PositionRow]):
 
     def on_timer(self, unit: Unit[PositionRow]) -> None:
         """Publish positions whose price has moved; with many, some now and the others next."""
+        reached_ns = self._reached_ns.get(unit.partition)
+        if reached_ns is not None and self._sweeps.due(unit):
+            for key in self._sweeps.keys(unit, reached_ns):
+                unit.delete(key)
         marks = self._marks.get(unit.partition, {})
         for key in list(islice(marks, MAX_MARKED)):
             mark = marks.pop(key)
@@ -98,6 +126,8 @@ class Positions(Agent[PositionRow]):
     def on_revoked(self, partition: int) -> None:
         """Forget the partition's positions."""
         self._marks.pop(partition, None)
+        self._reached_ns.pop(partition, None)
+        self._sweeps.forget(partition)
 
     def _emit_position(self, unit: Unit[PositionRow], key: str, row: PositionState) -> None:
         position = marked(row, self._deps.price(row.symbol))
@@ -107,6 +137,14 @@ class Positions(Agent[PositionRow]):
             marks[key] = position.mark_px
         else:
             marks.pop(key, None)
+
+
+def _by_day(at_ns: int, written: dict[str, Execution]) -> dict[str, list[str]]:
+    """Return the keys of executions by the day they count from: theirs, or that of their record."""
+    found: dict[str, list[str]] = {}
+    for key, execution in written.items():
+        found.setdefault(day_of(max(at_ns, execution.ts_event_ns)), []).append(key)
+    return found
 
 
 def _book(

@@ -2,19 +2,24 @@
 
 In      orders.approved, key account
 Out     venue.<broker>.orders, key account, at the virtual venue the symbol; orders.events
-State   table `routes`: where each order went, written here only
-Twice   the stored answer goes out again, with the same ids, whatever the rules say by then
-Bad     an order that no rule routes, whose broker lacks what it asks, or that a kill switch
-        covers by now, is rejected; a cancel or replace of an order that went nowhere is refused
+State   table `routes`: where each order went, written here only; a route leaves when its order
+        must be over
+Twice   the stored answer goes out again, with the same ids, whatever the rules say by then; one
+        that has left is not made anew: NO_VERDICT
+Bad     an order that no rule routes, whose broker lacks what it asks, that a kill switch covers
+        by now, or that is so old that its route may have left, is rejected; a cancel or replace
+        of an order that went nowhere is refused
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 
+from streams.domain.aging import DAY_NS, day_after
 from streams.domain.build import evolve, make
 from streams.domain.capabilities import Capabilities
 from streams.domain.controls import ControlSet
+from streams.domain.exposure import day_of
 from streams.domain.refusals import Code, refuse
 from streams.domain.routing import Leg, Routed, route
 from streams.domain.sessions import Calendar, Phase
@@ -24,13 +29,20 @@ from streams.models.orders import (
     EventType,
     OrderEvent,
     Refusal,
+    TimeInForce,
     VenueOrder,
 )
 from streams.ports import Agent, Record, Unit
-from streams.topics import ORDERS_EVENTS, VENUE_VIRTUAL_ORDERS, TopicSpec
-from tables.routes import Routes
+from streams.topics import ORDERS_EVENTS, VENUE_REST_ORDERS, VENUE_VIRTUAL_ORDERS, TopicSpec
+from tables.aging import Sweeps, leave_later
+from tables.routes import GTC_ROUTE_DAYS, ROUTE_DAYS, RouteRow, Routes
 
-VENUE_TOPICS: dict[str, TopicSpec] = {"virtual": VENUE_VIRTUAL_ORDERS}
+VENUE_TOPICS: dict[str, TopicSpec] = {
+    "virtual": VENUE_VIRTUAL_ORDERS,
+    "rest": VENUE_REST_ORDERS,
+}
+#: The broker inside the gateway's process: what is routed there is there.
+IN_PROCESS = "virtual"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,30 +53,68 @@ class RouterDeps:
     price: Callable[[str], LastPrice | None]
     calendar: Calendar
     brokers: dict[str, Capabilities]
+    send_within_ns: int = 30_000_000_000
 
 
-class Router(Agent[Routes]):
+class Router(Agent[RouteRow]):
     """The router agent."""
 
     def __init__(self, deps: RouterDeps) -> None:
         self._deps = deps
+        self._kept: dict[int, dict[str, str]] = {}
+        self._sweeps = Sweeps()
         self._asked = (-1, 0)
         self._phase: Phase = "closed"
 
-    def step(self, unit: Unit[Routes], record: Record) -> None:
+    def step(self, unit: Unit[RouteRow], record: Record) -> None:
         """Route one approved command; what concerns a child goes where its parent went."""
         order: ApprovedOrder = record.value
         key = f"{order.account}|{order.parent_order_id or order.order_id}"
-        known = unit.get(key)
-        if order.command == "submit":
+        found = unit.get(key)
+        known = found if isinstance(found, Routes) else None
+        if order.command != "submit":
+            self._follow(unit, key, known, order)
+        elif known is None and record.redelivered:
+            text = "redelivered, and where it went is not known any more; nothing was done"
+            unit.dead_letter(record, "NO_VERDICT", text)
+        else:
             answer = known or self._decide(order, unit.now_ns)
             if known is None:
-                unit.put(key, answer)
+                self._keep(unit, key, answer, order)
             self._publish_new(unit, order, answer)
-        else:
-            self._follow(unit, key, known, order)
+
+    def _keep(self, unit: Unit[RouteRow], key: str, routes: Routes, order: ApprovedOrder) -> None:
+        """Keep a route until its order must be over; a command that comes later prolongs it."""
+        gtc = order.terms.time_in_force is TimeInForce.GTC
+        until = day_after(day_of(unit.now_ns), GTC_ROUTE_DAYS if gtc else ROUTE_DAYS)
+        if until > routes.until:
+            routes = evolve(routes, until=until)
+            self._kept.setdefault(unit.partition, {})[key] = until
+        unit.put(key, routes)
+
+    def on_batch_end(self, unit: Unit[RouteRow]) -> None:
+        """Note when the routes of the batch leave."""
+        by_day: dict[str, list[str]] = {}
+        for key, day in self._kept.pop(unit.partition, {}).items():
+            by_day.setdefault(day, []).append(key)
+        for day, keys in by_day.items():
+            leave_later(unit, day, keys)
+
+    def on_timer(self, unit: Unit[RouteRow]) -> None:
+        """Let routes go whose day has come."""
+        today = day_of(unit.now_ns)
+        for key in self._sweeps.keys(unit) if self._sweeps.due(unit) else ():
+            routes = unit.get(key)
+            if isinstance(routes, Routes) and routes.until < today:
+                unit.delete(key)
+
+    def on_revoked(self, partition: int) -> None:
+        """Forget when the partition was swept."""
+        self._sweeps.forget(partition)
 
     def _decide(self, order: ApprovedOrder, now_ns: int) -> Routes:
+        if now_ns - order.ts_event_ns > ROUTE_DAYS * DAY_NS:
+            return make(Routes, refusal=_too_old(order, now_ns))
         controls = self._deps.controls()
         outcome = route(
             order,
@@ -75,7 +125,8 @@ class Router(Agent[Routes]):
         )
         if isinstance(outcome, Refusal):
             return make(Routes, refusal=outcome)
-        orders = tuple(_venue_order(order, outcome, leg, now_ns) for leg in outcome.legs)
+        until_ns = self._valid_until(outcome.broker, now_ns)
+        orders = tuple(_venue_order(order, outcome, leg, now_ns, until_ns) for leg in outcome.legs)
         return make(Routes, orders=orders, rule=outcome.rule)
 
     def _phase_at(self, now_ns: int, shift_ns: int) -> Phase:
@@ -85,7 +136,11 @@ class Router(Agent[Routes]):
             self._asked = now_ns, shift_ns
         return self._phase
 
-    def _publish_new(self, unit: Unit[Routes], order: ApprovedOrder, answer: Routes) -> None:
+    def _valid_until(self, broker: str, from_ns: int) -> int | None:
+        """Return until when a command may be sent to a broker across a network."""
+        return None if broker == IN_PROCESS else from_ns + self._deps.send_within_ns
+
+    def _publish_new(self, unit: Unit[RouteRow], order: ApprovedOrder, answer: Routes) -> None:
         if answer.refusal is not None:
             unit.emit(ORDERS_EVENTS, order.account, _refused(order, answer.refusal, unit.now_ns))
         for sent in answer.orders:
@@ -93,17 +148,17 @@ class Router(Agent[Routes]):
             _send(unit, sent, self._deps.brokers)
 
     def _follow(
-        self, unit: Unit[Routes], key: str, known: Routes | None, order: ApprovedOrder
+        self, unit: Unit[RouteRow], key: str, known: Routes | None, order: ApprovedOrder
     ) -> None:
         """Send a cancel or replace where its order went."""
         if known is None or not known.orders:
-            text = "the order was never sent to a broker"
+            text = "the order was never sent to a broker, or its route has left"
             refusal = refuse(Code.NOT_ROUTED, text, actual=order.order_id)
             unit.emit(ORDERS_EVENTS, order.account, _refused(order, refusal, unit.now_ns))
             return
         if order.request_id not in known.answered:
             answered = (*known.answered[-63:], order.request_id)
-            unit.put(key, known.model_copy(update={"answered": answered}))
+            self._keep(unit, key, evolve(known, answered=answered), order)
         for sent in known.orders:
             child = order.parent_order_id is not None
             changed = sent.model_copy(
@@ -117,12 +172,15 @@ class Router(Agent[Routes]):
                     "ts_requested_ns": order.ts_requested_ns,
                     "ts_approved_ns": order.ts_event_ns,
                     "ts_event_ns": order.ts_event_ns,
+                    "valid_until_ns": self._valid_until(sent.broker, order.ts_event_ns),
                 }
             )
             _send(unit, changed, self._deps.brokers)
 
 
-def _venue_order(order: ApprovedOrder, outcome: Routed, leg: Leg, now_ns: int) -> VenueOrder:
+def _venue_order(
+    order: ApprovedOrder, outcome: Routed, leg: Leg, now_ns: int, until_ns: int | None
+) -> VenueOrder:
     terms = order.terms
     if leg.qty is not None:
         terms = evolve(terms, qty=leg.qty)
@@ -143,6 +201,7 @@ def _venue_order(order: ApprovedOrder, outcome: Routed, leg: Leg, now_ns: int) -
         ts_requested_ns=order.ts_requested_ns,
         ts_approved_ns=order.ts_event_ns,
         ts_event_ns=now_ns,
+        valid_until_ns=until_ns,
     )
 
 
@@ -157,8 +216,9 @@ def _leg_terms(order: ApprovedOrder, sent: VenueOrder) -> object:
     return order.terms.model_copy(update={"qty": max(order.terms.qty - closing, Decimal(0))})
 
 
-def _send(unit: Unit[Routes], order: VenueOrder, brokers: dict[str, Capabilities]) -> None:
-    by_symbol = brokers[order.broker].key == "symbol"
+def _send(unit: Unit[RouteRow], order: VenueOrder, brokers: dict[str, Capabilities]) -> None:
+    caps = brokers.get(order.broker)  # None: it was a broker when the order was routed
+    by_symbol = caps is not None and caps.key == "symbol"
     unit.emit(VENUE_TOPICS[order.broker], order.terms.symbol if by_symbol else order.account, order)
 
 
@@ -182,6 +242,12 @@ def _routed(sent: VenueOrder, rule: str) -> OrderEvent:
         ts_event_ns=sent.ts_event_ns,
         ts_init_ns=sent.ts_event_ns,
     )
+
+
+def _too_old(order: ApprovedOrder, now_ns: int) -> Refusal:
+    text = "approved so long ago that it may have been routed and forgotten"
+    actual = f"{(now_ns - order.ts_event_ns) // DAY_NS} days"
+    return refuse(Code.ORDER_TOO_OLD, text, limit=f"{ROUTE_DAYS} days", actual=actual)
 
 
 _REFUSALS = {

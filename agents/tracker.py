@@ -3,35 +3,62 @@
 In      orders.events, key account
 Out     orders.updates, key account|order_id on the account's partition: the whole order with its
         version, once per batch that changed it
-State   table `orders`: orders and their executions, written here only
+State   table `orders`: orders and their executions, written here only. What is over for a week
+        leaves, and is known as gone for a while; the history and orders.updates keep it
 Twice   a known event changes nothing; a redelivered record emits the order again as it now is
 Bad     an event that contradicts what is known goes to the dead letters: another symbol or side
-        than the order's, an execution id with other content, a fill without what makes one.
+        than the order's, an execution id with other content, a fill without what makes one; and
+        an event of an order that left, ORDER_LEFT, since what it would change is not here.
         An event of an unknown order makes one without terms; only a refused request makes none
 """
 
-from streams.domain.executions import Contradiction
-from streams.domain.order_state import OrderState, advance
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from streams.domain.aging import GONE_DAYS, KEEP_DAYS, Gone, day_after
+from streams.domain.build import make
+from streams.domain.executions import Contradiction, Execution
+from streams.domain.exposure import day_of
+from streams.domain.order_state import OrderState, advance, says_nothing_new
 from streams.domain.order_view import order_of
-from streams.models.orders import OrderEvent
+from streams.models.orders import TERMINAL, OrderEvent
 from streams.ports import Agent, Record, Unit
 from streams.topics import ORDERS_UPDATES
+from tables.aging import Sweeps, leave_later
 from tables.executions import ExecutionRows
 from tables.orders import OrderRow, order_key
+
+#: Executions are looked at a day after the orders of their day: most leave at the first look.
+EXECUTIONS_LATER_DAYS = 1
+
+
+@dataclass(slots=True)
+class _Batch:
+    """What a batch of one partition touched, until its end."""
+
+    orders: dict[str, None] = field(default_factory=dict)
+    executions: dict[str, Execution] = field(default_factory=dict)
 
 
 class Tracker(Agent[OrderRow]):
     """The tracker agent."""
 
     def __init__(self) -> None:
-        self._touched: dict[int, dict[str, None]] = {}
+        self._batches: dict[int, _Batch] = {}
+        self._sweeps = Sweeps()
 
     def step(self, unit: Unit[OrderRow], record: Record) -> None:
         """Apply one event to its order."""
         event: OrderEvent = record.value
         key = order_key(event.account, event.order_id)
-        before = _order(unit, key)
-        rows = ExecutionRows(unit, event.account, event.broker, not record.redelivered)
+        found = unit.get(key)
+        if isinstance(found, Gone):
+            _left(unit, record, event, found)
+            return
+        before = found if isinstance(found, OrderState) else None
+        batch = self._batches.setdefault(unit.partition, _Batch())
+        writable = not record.redelivered
+        rows = ExecutionRows(unit, event.account, event.broker, writable, batch.executions)
         after = advance(before, event, rows)
         if isinstance(after, Contradiction):
             unit.dead_letter(record, after.code, after.text)
@@ -40,17 +67,79 @@ class Tracker(Agent[OrderRow]):
         if changed and after is not None:
             unit.put(key, after)
         if changed or record.redelivered:
-            self._touched.setdefault(unit.partition, {})[key] = None
+            batch.orders[key] = None
 
     def on_batch_end(self, unit: Unit[OrderRow]) -> None:
-        """Publish the orders that changed."""
-        for key in self._touched.pop(unit.partition, ()):
-            state = _order(unit, key)
-            order = order_of(state) if state else None
+        """Publish the orders that changed; note when those that are over leave."""
+        batch = self._batches.pop(unit.partition, None)
+        if batch is None:
+            return
+        over: list[str] = []
+        for key in batch.orders:
+            state = unit.get(key)
+            order = order_of(state) if isinstance(state, OrderState) else None
             if order is not None:
                 unit.emit(ORDERS_UPDATES, key, order, partition_key=order.account)
+            if state is not None and (order is None or order.status in TERMINAL):
+                over.append(key)
+        today = day_of(unit.now_ns)
+        if over:
+            leave_later(unit, day_after(today, KEEP_DAYS), over)
+        if batch.executions:
+            later = day_after(today, KEEP_DAYS + EXECUTIONS_LATER_DAYS)
+            leave_later(unit, later, batch.executions)
+
+    def on_timer(self, unit: Unit[OrderRow]) -> None:
+        """Let orders go that have been over for long, their executions after them."""
+        if self._sweeps.due(unit):
+            _sweep(unit, self._sweeps.keys(unit))
+
+    def on_revoked(self, partition: int) -> None:
+        """Forget when the partition was swept."""
+        self._sweeps.forget(partition)
 
 
-def _order(unit: Unit[OrderRow], key: str) -> OrderState | None:
-    found = unit.get(key)
-    return found if isinstance(found, OrderState) else None
+def _left(unit: Unit[OrderRow], record: Record, event: OrderEvent, gone: Gone) -> None:
+    """Set an event aside whose order left, unless it says nothing or was here in time."""
+    in_time = record.redelivered and day_of(event.ts_init_ns) <= gone.day
+    if not in_time and not says_nothing_new(event):
+        text = f"order {event.order_id} left on {gone.day}: {event.event} {event.event_id}"
+        unit.dead_letter(record, "ORDER_LEFT", f"{text}; the history has the order as it was")
+
+
+def _sweep(unit: Unit[OrderRow], due: Iterable[str]) -> None:
+    """Let go what is due, and note what stays a while longer."""
+    gone: list[str] = []
+    waiting: list[str] = []
+    for key in due:
+        row = unit.get(key)
+        if isinstance(row, OrderState):
+            if _leave(unit, key, row):
+                gone.append(key)
+        elif isinstance(row, Execution):
+            order = unit.get(order_key(key.partition("#")[0], row.order_id))
+            if isinstance(order, OrderState):
+                waiting.append(key)
+            else:
+                unit.delete(key)
+        elif isinstance(row, Gone) and day_after(row.day, GONE_DAYS) < day_of(unit.now_ns):
+            unit.delete(key)
+    today = day_of(unit.now_ns)
+    for keys, days in ((gone, GONE_DAYS), (waiting, KEEP_DAYS)):
+        if keys:
+            leave_later(unit, day_after(today, days), keys)
+
+
+def _leave(unit: Unit[OrderRow], key: str, state: OrderState) -> bool:
+    """Let an order go if it is over, and say if its id stays known.
+
+    One that is open again will be noted again when it is over; what only refused requests have
+    brought about leaves without a trace.
+    """
+    order = order_of(state)
+    if order is None:
+        unit.delete(key)
+    elif order.status in TERMINAL:
+        unit.put(key, make(Gone, day=day_of(unit.now_ns)))
+        return True
+    return False

@@ -3,32 +3,30 @@
 In      orders.requested (key account): submit, cancel, replace
         orders.events (key account): what happened to orders, so that exposure comes back
 Out     orders.approved: what passed; orders.events: approved, rejected, pending_cancel,
-        pending_replace, cancel_rejected, replace_rejected, duplicate
+        pending_replace, cancel_rejected, replace_rejected, duplicate; orders.requested: cancels
+        and closing orders of a kill switch
 State   table `risk`: accounts, orders, requests. Verdict and reservation are one change
 Twice   a redelivered command is answered from its stored verdict: same ids, nothing changes; a
-        known id at another offset is a `duplicate`, with CONFLICT if its content differs
+        known id at another offset is a `duplicate`, with CONFLICT if its content differs, also
+        when its order has left the table
 Bad     TOMBSTONE, NO_KEY, KEY_MISMATCH, WRONG_PARTITION, NO_VERDICT; fills that contradict
         what is known: BAD_FILL, EXECUTION_CONFLICT
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from datetime import date, timedelta
-from functools import lru_cache
-from itertools import islice
 
-from streams.domain.build import make
+from streams import defences
+from streams.defences import Defence
+from streams.domain.aging import KEEP_DAYS, Gone
+from streams.domain.build import evolve
 from streams.domain.controls import ControlSet
+from streams.domain.enforcement import Known, acting, commands
 from streams.domain.executions import Contradiction
 from streams.domain.exposure import day_of, order_key
-from streams.domain.exposure_events import OWN, Exposure, apply_event
-from streams.domain.exposure_models import (
-    Expiry,
-    RiskAccount,
-    RiskOrder,
-    RiskRecord,
-    RiskRequest,
-)
+from streams.domain.exposure_events import OWN, Exposure, apply_event, happened_after
+from streams.domain.exposure_models import RiskAccount, RiskOrder, RiskRecord, RiskRequest
 from streams.domain.judgement import (
+    LEFT,
     Source,
     Surroundings,
     judge_cancel,
@@ -41,7 +39,7 @@ from streams.domain.judgement import (
 from streams.domain.resting import Crossing, RestingOrders
 from streams.domain.risk import Rules, reference_of, rules_for
 from streams.domain.sessions import Calendar
-from streams.domain.validation import SECOND, full_content, normalise, trade_content
+from streams.domain.validation import full_content, normalise, trade_content
 from streams.domain.verdicts import (
     approved_request,
     approved_submit,
@@ -49,16 +47,14 @@ from streams.domain.verdicts import (
     request_event,
     submit_event,
 )
+from streams.models.controls import KillSwitch
 from streams.models.market import LastPrice
 from streams.models.orders import Cancel, OrderEvent, OrderTerms, Replace, Submit
 from streams.ports import Agent, Malformed, Record, Unit
-from streams.topics import ORDERS_APPROVED, ORDERS_EVENTS
+from streams.topics import ORDERS_APPROVED, ORDERS_EVENTS, ORDERS_REQUESTED
+from tables.aging import Sweeps
+from tables.risk import expire, sweep
 
-#: Orders and their requests are kept at least this long after they were judged.
-KEEP_DAYS = 7
-#: Orders that one run of the timer looks at, so that it stays within milliseconds.
-SWEEP = 500
-SWEEP_EVERY_NS = 10 * SECOND
 #: Rules and partitions that are kept at hand; beyond that they are looked up anew.
 MAX_AT_HAND = 20_000
 
@@ -84,9 +80,11 @@ class Validator(Agent[RiskRecord]):
         self._calendar = calendar
         self._partition_of = partition_of
         self._resting: dict[int, RestingOrders] = {}
-        self._swept_ns: dict[int, int] = {}
+        self._open: dict[int, Known] = {}
+        self._sweeps = Sweeps()
         self._partitions: dict[str, int] = {}
         self._known: ControlSet | None = None
+        self._acting: tuple[KillSwitch, ...] = ()
         self._rules: dict[tuple[str, str, str], Rules] = {}
         self._shift_ns = 0
         self._surroundings: tuple[Unit[RiskRecord], Surroundings] | None = None
@@ -135,6 +133,7 @@ class Validator(Agent[RiskRecord]):
             self._rules.clear()
             self._surroundings = None
             self._shift_ns = controls.session_shift_ns()
+            self._acting = acting(controls)
 
     def _rules_of(self, account: str, symbol: str, strategy: str) -> Rules:
         name = (account, symbol, strategy)
@@ -191,8 +190,12 @@ class Validator(Agent[RiskRecord]):
 
     def _submit(self, unit: Unit[RiskRecord], record: Record, command: Submit) -> None:
         known = unit.get(order_key(command.account, command.order_id))
-        if isinstance(known, RiskOrder):
-            if (known.partition, known.offset) == (record.partition, record.offset):
+        if isinstance(known, Gone) and record.redelivered:
+            self._no_verdict(unit, record)
+            return
+        if isinstance(known, RiskOrder | Gone) and defences.on(Defence.STORED_VERDICT):
+            here = record.partition, record.offset
+            if isinstance(known, RiskOrder) and (known.partition, known.offset) == here:
                 self._say(unit, known)
             else:
                 client = command.client_order_id or command.order_id
@@ -200,7 +203,7 @@ class Validator(Agent[RiskRecord]):
                 content = full_content(terms, trade_content(terms), client, command.strategy)
                 self._repeated(unit, record, command, None, content == known.content)
             return
-        if record.redelivered:
+        if record.redelivered and known is None:
             self._no_verdict(unit, record)
             return
         rules = self._rules_of(command.account, command.symbol, command.strategy)
@@ -209,7 +212,7 @@ class Validator(Agent[RiskRecord]):
         around = self._around(unit)
         account, order = judge_submit(command, source, account, rules, around)
         self._keep(unit, account, order)
-        self._expire_later(unit, order)
+        expire(unit, order_key(order.account, order.order_id), order.decided_ns)
         self._say(unit, order)
 
     def _say(self, unit: Unit[RiskRecord], order: RiskOrder) -> None:
@@ -238,8 +241,8 @@ class Validator(Agent[RiskRecord]):
 
     def _request(self, unit: Unit[RiskRecord], record: Record, command: Cancel | Replace) -> None:
         name = order_key(command.account, command.order_id)
-        order = unit.get(name)
-        order = order if isinstance(order, RiskOrder) else None
+        found = unit.get(name)
+        order = found if isinstance(found, RiskOrder) else None
         request_id = request_id_of(command)
         passed = unit.get(f"{name}|{request_id}")
         here = unit.get(f"{name}|{request_id}@{record.offset}")
@@ -259,11 +262,13 @@ class Validator(Agent[RiskRecord]):
         if isinstance(passed, RiskRequest):  # answered, so this is a new attempt
             request_id = f"{request_id}@{record.offset}"
         request = self._judged(unit, record, command, request_id, order)
+        if isinstance(found, Gone):
+            request = evolve(request, refusal=LEFT)
         refused = request.refusal is not None and request_id == request_id_of(command)
         stored_as = f"{request_id}@{record.offset}" if refused else request_id
         unit.put(f"{name}|{stored_as}", request)
         if order is None:
-            self._expire(unit, name, unit.now_ns)
+            expire(unit, name, unit.now_ns)
         self._answer(unit, request)
 
     def _judged(
@@ -299,7 +304,11 @@ class Validator(Agent[RiskRecord]):
     def _event(self, unit: Unit[RiskRecord], record: Record, event: OrderEvent) -> None:
         if record.redelivered or event.event_id.startswith(OWN):
             return
-        order = self._order(unit, event.account, event.order_id)
+        name = order_key(event.account, event.order_id)
+        found = unit.get(name)
+        if isinstance(found, Gone) and not happened_after(found, event):
+            return
+        order = found if isinstance(found, RiskOrder) else None
         parent_id = event.parent_order_id or (order.parent_order_id if order else None)
         parent = self._order(unit, event.account, parent_id)
         before = Exposure(self._account(unit, event.account), order, parent)
@@ -311,7 +320,7 @@ class Validator(Agent[RiskRecord]):
             if after.parent is not None:
                 self._keep(unit, after.account, after.parent)
             if order is None:
-                self._expire(unit, order_key(event.account, event.order_id), unit.now_ns)
+                expire(unit, name, unit.now_ns)
 
     def _order(
         self, unit: Unit[RiskRecord], account: str, order_id: str | None
@@ -322,40 +331,46 @@ class Validator(Agent[RiskRecord]):
     # --- what is kept -----------------------------------------------------------------------
 
     def _keep(self, unit: Unit[RiskRecord], account: RiskAccount, order: RiskOrder) -> None:
+        name = order_key(order.account, order.order_id)
         unit.put(account.account, account)
-        unit.put(order_key(order.account, order.order_id), order)
+        unit.put(name, order)
         self._book(unit.partition).update(order)
+        known = self._open_in(unit.partition)
+        known.account(account)
+        known.order(name, order)
 
-    def _expire_later(self, unit: Unit[RiskRecord], order: RiskOrder) -> None:
-        self._expire(unit, order_key(order.account, order.order_id), order.decided_ns)
-
-    def _expire(self, unit: Unit[RiskRecord], name: str, from_ns: int) -> None:
-        unit.put(f"~{_due_day(day_of(from_ns))}|{name}", make(Expiry, order=name))
+    def _open_in(self, partition: int) -> Known:
+        known = self._open.get(partition)
+        if known is None:
+            known = self._open[partition] = Known()
+        return known
 
     def on_timer(self, unit: Unit[RiskRecord]) -> None:
-        """Remove orders whose day has come and that are closed; look at open ones later again."""
-        if unit.now_ns - self._swept_ns.get(unit.partition, 0) < SWEEP_EVERY_NS:
-            return
-        self._swept_ns[unit.partition] = unit.now_ns
-        today = day_of(unit.now_ns)
-        for key, due in list(islice(unit.scan("~"), SWEEP)):
-            if key[1:11] >= today or not isinstance(due, Expiry):
-                return
-            unit.delete(key)
-            order = unit.get(due.order)
-            if isinstance(order, RiskOrder) and (order.live or order.children):
-                self._expire(unit, due.order, unit.now_ns)
-                continue
-            unit.delete(due.order)
-            for request, _ in list(unit.scan(f"{due.order}|")):
-                unit.delete(request)
+        """Give the commands that kill switches ask for; let go of what is old."""
+        self._refresh()
+        if self._acting:
+            self._enforce(unit)
+        if self._sweeps.due(unit):
+            sweep(unit, self._sweeps)
+
+    def _enforce(self, unit: Unit[RiskRecord]) -> None:
+        controls = self._controls()
+        open_here = self._open_in(unit.partition)
+        for command in commands(
+            self._acting, open_here, unit.get, controls.limits, self._priced, unit.now_ns
+        ):
+            unit.emit(ORDERS_REQUESTED, command.account, command)
 
     def on_assigned(self, partition: int, state: Iterable[tuple[str, RiskRecord]]) -> None:
-        """Build the index of resting orders."""
+        """Build the indexes of resting orders, and of what is open."""
         book = self._resting[partition] = RestingOrders()
-        for _, value in state:
+        known = self._open[partition] = Known()
+        for name, value in state:
             if isinstance(value, RiskOrder):
                 book.update(value)
+                known.order(name, value)
+            elif isinstance(value, RiskAccount):
+                known.account(value)
 
     def on_batch_end(self, unit: Unit[RiskRecord]) -> None:
         """Let go of the batch."""
@@ -363,14 +378,10 @@ class Validator(Agent[RiskRecord]):
         self._surroundings = None
 
     def on_revoked(self, partition: int) -> None:
-        """Forget the partition's index."""
+        """Forget the partition's indexes."""
         self._resting.pop(partition, None)
-        self._swept_ns.pop(partition, None)
-
-
-@lru_cache(maxsize=16)
-def _due_day(day: str) -> str:
-    return (date.fromisoformat(day) + timedelta(days=KEEP_DAYS)).isoformat()
+        self._open.pop(partition, None)
+        self._sweeps.forget(partition)
 
 
 def _asked_ns(record: Record, command: Submit | Cancel | Replace) -> int:

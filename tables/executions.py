@@ -19,6 +19,8 @@ class ExecutionRows(NamedTuple):
     account: str
     broker: str
     writable: bool = True
+    #: The keys of what was put, for who has to see that they leave again.
+    written: dict[str, Execution] | None = None
 
     def get(self, exec_id: str) -> Execution | None:
         """Return what is known of an execution, or None."""
@@ -28,4 +30,7 @@ class ExecutionRows(NamedTuple):
     def put(self, execution: Execution) -> None:
         """Keep an execution."""
         if self.writable:
-            self.unit.put(f"{self.account}#{self.broker}|{execution.exec_id}", execution)
+            key = f"{self.account}#{self.broker}|{execution.exec_id}"
+            self.unit.put(key, execution)
+            if self.written is not None:
+                self.written[key] = execution

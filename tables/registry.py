@@ -5,6 +5,7 @@ from tables.orders import ORDERS
 from tables.positions import POSITIONS
 from tables.risk import RISK
 from tables.routes import ROUTES
+from tables.sends import SENDS
 from tables.venue import VENUE
 
-TABLES: tuple[TableSpec, ...] = (ORDERS, POSITIONS, RISK, ROUTES, VENUE)
+TABLES: tuple[TableSpec, ...] = (ORDERS, POSITIONS, RISK, ROUTES, SENDS, VENUE)

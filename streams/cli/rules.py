@@ -80,13 +80,23 @@ def kill_switch(
         str,
         typer.Argument(help="default (everything), account:A1, symbol:AIG, strategy:x, broker:b."),
     ] = "default",
+    scope_option: Annotated[
+        str | None, typer.Option("--scope", help="The scope, said as an option.")
+    ] = None,
+    cancel_open: Annotated[bool, typer.Option(help="Cancel the open orders it covers.")] = False,
+    flatten: Annotated[
+        bool, typer.Option(help="Cancel likewise, then close the positions at the market.")
+    ] = False,
     reason: ReasonOpt = "",
     by: ByOpt = None,
     as_json: JsonOpt = False,
 ) -> None:
     """Stop new orders at once, or let them pass again; cancels always pass."""
-    engaged = "true" if switch == "on" else "false"
-    _set("kill-switch", scope, [f"engaged={engaged}"], reason, by, as_json)
+    if switch == "off" and (cancel_open or flatten):
+        raise typer.BadParameter("--cancel-open and --flatten belong to `on`")
+    fields = {"engaged": switch == "on", "cancel_open": cancel_open or flatten, "flatten": flatten}
+    words = [f"{name}={str(value).lower()}" for name, value in fields.items()]
+    _set("kill-switch", scope_option or scope, words, reason, by, as_json)
 
 
 def trading_state(
@@ -128,7 +138,7 @@ def _set(
     from streams.errors import UsageError
 
     try:
-        control, locked = asyncio.run(_edit(kind, scope, fields, reason, by or _user()))
+        control, locked = asyncio.run(_edit(kind, scope, fields, reason, by or user()))
     except ValueError as error:
         raise UsageError(f"{kind} of {scope} was not set: {reason_of(error)}") from error
     emit(_full_row(control), as_json)
@@ -156,7 +166,8 @@ async def _edit(
     return written.controls[0], written.locked
 
 
-def _user() -> str:
+def user() -> str:
+    """Return the name of whoever runs the command."""
     import getpass
 
     try:

@@ -20,6 +20,12 @@ KINDS: Mapping[str, type[Control]] = MappingProxyType(
 RESERVED = frozenset({"schema_version", "kind", "scope", "version", "ts_event_ns", "by", "reason"})
 #: Kinds of which only the scope `default` is ever read.
 GLOBAL_KINDS = frozenset({"routing", "session-shift"})
+#: Kill switches of these scopes cannot do this, because:
+_NO_REACH = {"cancel_open": ("broker:",), "flatten": ("broker:", "strategy:")}
+_WHY = {
+    "cancel_open": "cancel by account or symbol",
+    "flatten": "a position belongs to an account and a symbol, not to those",
+}
 KILL_SCOPES = ("account:", "symbol:", "strategy:", "broker:")
 
 
@@ -55,6 +61,9 @@ def edited(
     values = {name: value for name, value in in_force.items() if name not in RESERVED}
     if "symbol" in model.model_fields:
         values["symbol"] = scope
+    if kind == "kill-switch":
+        _check_reach(scope, fields)
+        values = {}  # a switch that is set says itself all that it does
     record = {**values, **fields, "scope": scope, "by": by, "reason": reason}
     control: Any = model.model_validate(record)
     return control  # type: ignore[no-any-return]
@@ -88,6 +97,13 @@ def _check_scope(kind: str, scope: str) -> None:
         raise ValueError("the scope of an instrument is its symbol")
     if kind == "kill-switch" and scope != DEFAULT and not scope.startswith(KILL_SCOPES):
         raise ValueError(f"a kill switch is for {DEFAULT} or {', '.join(KILL_SCOPES)}… not {scope}")
+
+
+def _check_reach(scope: str, fields: Mapping[str, Any]) -> None:
+    """Refuse a switch that could not do what it says it does."""
+    for name, scopes in _NO_REACH.items():
+        if str(fields.get(name, "false")).lower() == "true" and scope.startswith(scopes):
+            raise ValueError(f"a kill switch of {scope} has no {name}: {_WHY[name]}")
 
 
 def _in_force(controls: ControlSet, model: type[Control], kind: str, scope: str) -> dict[str, Any]:

@@ -79,15 +79,21 @@ class ControlSet:
     def kill_switch(
         self, account: str, symbol: str, strategy: str = "", broker: str = ""
     ) -> KillSwitch | None:
-        """Return an engaged kill switch that covers the order, or None."""
+        """Return an engaged kill switch that covers the order, or None.
+
+        Of several, one that lets nothing pass goes before one that flattens.
+        """
+        found: KillSwitch | None = None
         scopes = [DEFAULT, f"account:{account}", f"symbol:{symbol}"]
         scopes += [f"strategy:{strategy}"] if strategy else []
         scopes += [f"broker:{broker}"] if broker else []
         for scope in scopes:
             switch = self.records.get(f"kill-switch:{scope}")
             if isinstance(switch, KillSwitch) and switch.engaged:
-                return switch
-        return None
+                if not switch.flatten:
+                    return switch
+                found = found or switch
+        return found
 
     def restricted(self, account: str, symbol: str) -> Restricted | None:
         """Return the list that forbids the symbol to the account, or None."""

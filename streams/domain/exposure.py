@@ -91,6 +91,7 @@ def with_holding(
     return evolve(
         account,
         holdings=holdings,
+        live=bool(holdings),
         long_value=account.long_value + after[0] - before[0],
         short_value=account.short_value + after[1] - before[1],
         worst_value=account.worst_value + after[2] - before[2],

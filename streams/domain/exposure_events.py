@@ -7,6 +7,7 @@ events in another order lead to the same position, cash and reservations.
 from decimal import Decimal
 from typing import NamedTuple
 
+from streams.domain.aging import Gone
 from streams.domain.build import evolve, make
 from streams.domain.decimals import ZERO, ratio
 from streams.domain.executions import (
@@ -80,6 +81,14 @@ def apply_event(
         return Exposure(account, order)
     account, parent = settle(account, _with_child(before.parent, order))
     return Exposure(account, order, parent)
+
+
+def happened_after(gone: Gone, event: OrderEvent) -> bool:
+    """Say whether an event is an execution that cannot have been counted with its order.
+
+    Of what happened before the order left nobody can say; of a bust likewise.
+    """
+    return event.event is EventType.FILL and day_of(event.ts_event_ns) > gone.day
 
 
 def _adopted(event: OrderEvent) -> RiskOrder | None:

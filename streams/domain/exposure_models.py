@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from streams.domain.aging import Expiry, Gone
 from streams.domain.decimals import ZERO
 from streams.domain.executions import Execution
 from streams.models.base import Id, LongId, Message, Nanos, Part, WideDec
@@ -45,6 +46,7 @@ class RiskAccount(Message):
     worst_value: WideDec = ZERO
     marked_ns: Nanos = 0
     holdings: dict[str, Holding] = Field({})
+    live: bool = Field(default=False, description="Holds something, or an open order may.")
 
 
 class Reserve(Part):
@@ -149,11 +151,6 @@ class RiskRequest(Message):
     decided_ns: Nanos = 0
 
 
-class Expiry(Message):
-    """Says that an order's records go when the day of its key has come. Key `~day|order key`."""
-
-    kind: Literal["expiry"] = "expiry"
-    order: str
-
-
-RiskRecord = Annotated[RiskAccount | RiskOrder | RiskRequest | Expiry, Field(discriminator="kind")]
+RiskRecord = Annotated[
+    RiskAccount | RiskOrder | RiskRequest | Expiry | Gone, Field(discriminator="kind")
+]

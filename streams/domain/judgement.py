@@ -57,6 +57,8 @@ from streams.models.orders import (
 MAX_SKEW_NS = 5 * SECOND
 #: Positions are valued anew when their marks are this old.
 MARKS_HOLD_NS = SECOND
+#: The refusal of a cancel or replace of an order that has left the table.
+LEFT = refuse(Code.TOO_LATE, "the order is closed; the history has it", actual="closed")
 
 Crosses = Callable[[str, OrderTerms], Iterable[Crossing]]
 

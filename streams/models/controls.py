@@ -115,11 +115,18 @@ class TradingState(Control):
 class KillSwitch(Control):
     """Stops new orders at once; cancels pass.
 
-    Scopes: `default`, `account:A1`, `symbol:AIG`, `strategy:x`, `broker:virtual`.
+    Scopes: `default`, `account:A1`, `symbol:AIG`, `strategy:x`, `broker:virtual`. What is open is
+    canceled for all but a broker's, positions are closed for the first three alone: a position
+    belongs to no strategy.
     """
 
     kind: Literal["kill-switch"] = "kill-switch"
     engaged: bool = False
+    cancel_open: bool = Field(default=False, description="Cancel the open orders it covers.")
+    flatten: bool = Field(
+        default=False,
+        description="Cancel likewise, then close the positions; `reduce_only` orders pass.",
+    )
 
 
 class Restricted(Control):

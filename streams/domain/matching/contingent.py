@@ -95,6 +95,7 @@ def _child(parent: OpenOrder, leg: str, ledger: Ledger, qty: Decimal) -> OpenOrd
         stop_px=terms.stop_price,
         parent_order_id=parent.order_id,
         ts_requested_ns=parent.ts_requested_ns,
+        controls_version=parent.controls_version,  # it was given to the venue with its parent
     )
 
 

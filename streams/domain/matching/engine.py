@@ -53,6 +53,8 @@ class Engine:
         kept = list(records)
         market = next((r for r in kept if isinstance(r, BookRecord)), None)
         self.symbol = symbol
+        #: Of the controls that callers know when they give an order; they set it before.
+        self.controls_version = 0
         self._config = config
         self._ledger = Ledger(symbol, config)
         self._book = Book(config, market)
@@ -66,13 +68,17 @@ class Engine:
 
     # What comes in.
 
-    def submit(self, order: VenueOrder) -> Refusal | None:
-        """Take a new order, whose id the venue does not know; return why it is rejected, if so."""
+    def submit(self, order: VenueOrder, stopped: Refusal | None = None) -> Refusal | None:
+        """Take a new order, whose id the venue does not know; return why it is rejected, if so.
+
+        One that is `stopped` is rejected for that, and its id is taken all the same.
+        """
         self._advance(order.ts_event_ns)
         self._moved = True
-        fresh = opened(order, self._ledger.next_seq(), self._effective_ns(order))
+        seq, version = self._ledger.next_seq(), self.controls_version
+        fresh = opened(order, seq, self._effective_ns(order), version)
         self._ledger.add(fresh)
-        refusal = self._too_old(order) or checks.refusal_of(order.terms)
+        refusal = stopped or self._too_old(order) or checks.refusal_of(order.terms)
         if refusal is not None:
             fresh.refusal = refusal.code
             blocks = {"terms": fresh.terms, "refusal": refusal, "request_id": order.request_id}
@@ -81,6 +87,18 @@ class Engine:
             return refusal
         self._schedule((fresh.effective_ns, fresh.arrival, fresh, None))
         return None
+
+    def stop_change(self, order: VenueOrder, refusal: Refusal) -> None:
+        """Refuse a change of an open order; its repetition is a repetition."""
+        self._advance(order.ts_event_ns)
+        self._moved = True
+        target = self._ledger.orders.get(order.client_order_id)
+        if target is None:  # it ended while time moved on
+            self.refuse(order, Code.TOO_LATE)
+            return
+        target.heard(order.request_id)
+        self._ledger.touch(target)
+        self._ledger.report_refused(target, order.command, order.request_id, refusal)
 
     def change(self, order: VenueOrder) -> None:
         """Take a cancel or replace of an order that is open."""

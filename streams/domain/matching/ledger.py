@@ -19,6 +19,8 @@ from streams.models.orders import EventType, Fill, OrderEvent, OrderStatus, Refu
 
 BROKER = "virtual"
 _MAX_ID = 256
+#: What the venue does with a new order: these events say under which controls it was sent.
+_SENT = (EventType.ACCEPTED, EventType.REJECTED)
 
 
 def long_id(*parts: object) -> str:
@@ -73,6 +75,7 @@ class Ledger:
                 revision=order.revision,
                 parent_order_id=order.parent_order_id,
                 side=order.terms.side,
+                controls_version=order.controls_version if event in _SENT else 0,
                 ts_requested_ns=order.ts_requested_ns,
                 ts_event_ns=self.clock_ns,
                 ts_init_ns=self.now_ns,

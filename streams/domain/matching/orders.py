@@ -64,6 +64,7 @@ class OpenOrder:
     commands: list[PendingCommand] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
     refusal: str = ""
+    controls_version: int = 0
 
     @property
     def buying(self) -> bool:
@@ -116,7 +117,9 @@ class OpenOrder:
         del self.requests[:-MAX_REQUESTS]
 
 
-def opened(order: VenueOrder, arrival: int, effective_ns: int) -> OpenOrder:
+def opened(
+    order: VenueOrder, arrival: int, effective_ns: int, controls_version: int = 0
+) -> OpenOrder:
     """Return a new order as the venue got it."""
     return OpenOrder(
         client_order_id=order.client_order_id,
@@ -132,6 +135,7 @@ def opened(order: VenueOrder, arrival: int, effective_ns: int) -> OpenOrder:
         qty=order.terms.qty,
         stop_px=order.terms.stop_price,
         ts_requested_ns=order.ts_requested_ns,
+        controls_version=controls_version,
     )
 
 

@@ -55,6 +55,7 @@ class OrderRecord(Message):
     commands: tuple[PendingCommand, ...]
     requests: tuple[str, ...]
     ts_requested_ns: Nanos
+    controls_version: int = 0
 
 
 class ClosedRecord(Message):
