@@ -27,7 +27,7 @@ from typing import Protocol
 from streams.domain.capabilities import Capabilities
 from streams.domain.matching.records import BookRecord, ClosedRecord, EngineRecord, OrderRecord
 from streams.models.market import Quote, Trade
-from streams.models.orders import OrderEvent, OrderStatus, VenueOrder
+from streams.models.orders import OrderEvent, OrderStatus, Refusal, VenueOrder
 
 
 class Outcome(StrEnum):
@@ -41,12 +41,18 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Ack:
-    """The answer to a call. `code` is a refusal's, of this call or of the one it repeats."""
+    """The answer to a call. `code` is a refusal's, of this call or of the one it repeats.
+
+    An UNKNOWN that is not `sent` certainly changed nothing at the broker: it was not reached, or
+    would not look at the call for so many came (`throttled`). The same call may be made again.
+    """
 
     outcome: Outcome
     client_order_id: str
     code: str = ""
     text: str = ""
+    sent: bool = True
+    throttled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +65,8 @@ class BrokerOrder:
     status: OrderStatus
     qty: Decimal | None
     cum_qty: Decimal
+    avg_px: Decimal | None = None
+    symbol: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +112,39 @@ class Broker(Protocol):
         """Yield what happens, from the cursor given to `start` on."""
 
 
+@dataclass(frozen=True, slots=True)
+class BrokerPosition:
+    """What an account holds at the broker; negative: short."""
+
+    account: str
+    symbol: str
+    qty: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Theirs:
+    """What a broker has, asked from `started_ns` on.
+
+    `asked` are orders of ours that are not among the open ones; None: the broker has none such.
+    """
+
+    started_ns: int
+    open_orders: list[BrokerOrder]
+    asked: list[tuple[VenueOrder, BrokerOrder | None]]
+    fills: list[OrderEvent]
+    positions: list[BrokerPosition]
+
+
+class BrokerAcrossNetwork(Broker, Protocol):
+    """A broker that calls may not reach: what only asks raises ConnectionError then."""
+
+    async def fills_since(self, ts_ns: int) -> list[OrderEvent]:
+        """Return the executions since a time, as `events` yields them."""
+
+    async def positions(self) -> list[BrokerPosition]:
+        """Return the positions of all accounts; one that is absent is flat."""
+
+
 class VenueInProcess(Broker, Protocol):
     """A broker inside the gateway's process, whose state is the gateway's table.
 
@@ -111,8 +152,26 @@ class VenueInProcess(Broker, Protocol):
     and takes its time from it.
     """
 
-    def bind(self, lookup: Callable[[str], object], now_ns: int, shift_ns: int) -> None:
-        """Take the table's records by key, our time, the session shift, until the next call."""
+    def bind(
+        self,
+        lookup: Callable[[str], object],
+        now_ns: int,
+        shift_ns: int,
+        controls_version: int = 0,
+    ) -> None:
+        """Take the table's records by key, our time, the session shift, until the next call.
+
+        `controls_version` is that of the controls that the caller knows when it gives an order.
+        """
+
+    def asks_for_more(self, order: VenueOrder) -> bool:
+        """Return whether a command would let more trade than the venue was given before.
+
+        A submit does, and a replace that raises the quantity.
+        """
+
+    def refuse(self, order: VenueOrder, refusal: Refusal) -> Ack:
+        """Refuse such a command before the venue works on it: by an event, and for good."""
 
     def tick(self, tick: Trade | Quote) -> None:
         """Take market data."""

@@ -7,7 +7,7 @@ changelog partition, so they become durable together or not at all. See `docs/tr
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
@@ -15,6 +15,7 @@ from streams.models.base import Message
 from streams.topics import TopicSpec
 
 V = TypeVar("V")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +66,11 @@ class Unit(Protocol[V]):
     def delete(self, key: str) -> None:
         """Remove a key from the table."""
 
-    def scan(self, prefix: str = "") -> Iterator[tuple[str, V]]:
-        """Yield the partition's keys that start with `prefix`, in key order, with values."""
+    def scan(self, prefix: str = "", start: str = "") -> Iterator[tuple[str, V]]:
+        """Yield the partition's keys that start with `prefix`, in key order, with values.
+
+        From `start` on, if it is given: a scan past many deleted keys takes long.
+        """
 
     def emit(
         self, topic: TopicSpec, key: str, value: Message, partition_key: str | None = None
@@ -75,6 +79,39 @@ class Unit(Protocol[V]):
 
     def dead_letter(self, record: Record, code: str, error: str) -> None:
         """Send a source record to the dead letters: its bytes as they came, and the reason."""
+
+
+class GivenUpError(Exception):
+    """The partition was given up: drop what you are doing; whoever has it now does it anew."""
+
+
+class Owned(Protocol[V]):
+    """A partition that this worker owns, for what an agent does beside its records.
+
+    Each method raises `GivenUpError` when the partition is not this worker's any more.
+    """
+
+    partition: int
+
+    async def work(self, do: Callable[[Unit[V]], T]) -> T:
+        """Run `do` on a unit of work; return what it returned when Kafka has acknowledged all.
+
+        Nothing else of the agent runs meanwhile, so `do` may read, decide and write; it must not
+        block. An error of it takes back what it did.
+        """
+
+    async def durable(self) -> None:
+        """Return when all that the agent has put and emitted so far is acknowledged."""
+
+    def fence(self) -> None:
+        """Call this right before anything that cannot be taken back, with no await between.
+
+        It ends the process if the worker stood still for so long that another one may have the
+        partition by now.
+        """
+
+    def settled_ns(self) -> int:
+        """Return a time before which every unit of this worker's is acknowledged; 0: none yet."""
 
 
 class Agent(ABC, Generic[V]):
@@ -97,6 +134,12 @@ class Agent(ABC, Generic[V]):
     def on_timer(self, unit: Unit[V]) -> None:
         """Do what time alone brings; called for each owned partition, about once a second."""
 
+    async def attend(self, owned: Owned[V]) -> None:
+        """Do for an owned partition what awaits, until cancelled: calls to a broker, its stream.
+
+        Begun when the partition was restored and `on_assigned` has run.
+        """
+
     def on_assigned(self, partition: int, state: Iterable[tuple[str, V]]) -> None:
         """Rebuild what is derived from the table; called when a partition was restored.
 
@@ -113,6 +156,15 @@ class AsyncAgent(ABC, Generic[V]):
     `handle` returns when the batch's effects outside Kafka are durable. Records that did not
     decode have gone to the dead letters before.
     """
+
+    @property
+    def waits_for(self) -> str:
+        """Return what the agent waits for at the moment, far away; empty while it works.
+
+        Without this, a worker whose agent makes no progress ends itself after a while. So it must
+        turn empty again, or the wait be one that a restart would not end.
+        """
+        return ""
 
     @abstractmethod
     async def handle(self, unit: Unit[V], records: Sequence[Record]) -> None:

@@ -14,14 +14,19 @@ from agents.history import History
 from agents.positions import Positions, PositionsDeps
 from agents.prices import Prices
 from agents.router import Router, RouterDeps
+from agents.sender import Sender, SenderDeps
 from agents.tracker import Tracker
 from agents.validator import Validator
+from connectors.brokers.desk import Desk
+from connectors.brokers.line import Line
+from connectors.brokers.rest import RestBroker
 from connectors.brokers.virtual import VirtualBroker
 from connectors.calendar import ExchangeCalendar
 from connectors.clickhouse.history import ClickHouseHistory
 from connectors.kafka.mirror import Mirror
 from connectors.redis.cache import Cache
-from streams.domain.capabilities import BROKERS
+from streams.domain.breaker import SECOND_NS, Bucket
+from streams.domain.capabilities import BROKERS, REST, Capabilities
 from streams.domain.controls import ControlSet
 from streams.domain.matching.config import VenueConfig
 from streams.models.controls import AnyControl, control_key
@@ -143,8 +148,17 @@ def _validator(services: Services) -> Validator:
 
 
 def _router(services: Services) -> Router:
-    deps = RouterDeps(_controls(services), _price(services), services.calendar, BROKERS)
-    return Router(deps)
+    within_ns = int(services.settings.send_within_s * SECOND_NS)
+    brokers = _connected(services.settings)
+    return Router(
+        RouterDeps(_controls(services), _price(services), services.calendar, brokers, within_ns)
+    )
+
+
+def _connected(settings: Settings) -> dict[str, Capabilities]:
+    """Return the brokers that orders may be routed to."""
+    absent = set() if settings.rest_broker_url else {REST.broker}
+    return {name: caps for name, caps in BROKERS.items() if name not in absent}
 
 
 def _positions(services: Services) -> Positions:
@@ -157,6 +171,29 @@ def _gateway(services: Services) -> Gateway:
     return Gateway(broker, _controls(services), config.remember_ns)
 
 
+def _sender(services: Services) -> Sender:
+    settings = services.settings
+    lines: dict[str, Line] = {}
+    if settings.rest_broker_url:
+        lines[REST.broker] = Line(
+            lambda: RestBroker(
+                settings.rest_broker_url,
+                settings.rest_broker_token.get_secret_value(),
+                settings.broker_timeout_s,
+            ),
+            settings.broker_timeout_s,
+            Bucket(settings.broker_calls_per_minute),
+            settings.reconcile_every_s,
+        )
+    controls = _controls(services)
+    return Sender(
+        SenderDeps(
+            services.partition_of,
+            lambda sender, owned: Desk(sender, owned, lines, controls).run(),
+        )
+    )
+
+
 def _history(services: Services) -> History:
     return History(ClickHouseHistory(services.settings))
 
@@ -167,6 +204,7 @@ _BUILDERS: dict[str, Callable[[Services], Agent[Any] | AsyncAgent[Any]]] = {
     "tracker": lambda _: Tracker(),
     "positions": _positions,
     "gateway": _gateway,
+    "sender": _sender,
     "prices": lambda _: Prices(),
     "history": _history,
 }

@@ -101,10 +101,43 @@ class Settings(BaseSettings):
         description="Seconds until Kafka gives a silent worker's work to another.",
     )
 
+    watchdog_s: float = Field(
+        30.0,
+        ge=1,
+        le=3600,
+        description="Seconds without any progress after which a worker ends itself, to be started "
+        "again; the other watchdogs' limits follow from it.",
+    )
+
     default_broker: str = Field(
         "virtual", pattern=r"^[a-z0-9-]+$", description="Broker of orders that no rule routes."
     )
     virtual_seed: int = Field(7, ge=0, description="Seed of the virtual venue's random choices.")
+    rest_broker_url: str = Field(
+        "",
+        pattern=r"^(https?://.+)?$",
+        description="Address of the broker `rest` (docs/brokers.md); empty: there is none, and no "
+        "order is routed to it.",
+    )
+    rest_broker_token: SecretStr = Field(
+        SecretStr(""), description="Token that the same is called with; empty: none."
+    )
+    send_within_s: float = Field(
+        30.0,
+        gt=0,
+        le=3600,
+        description="Seconds from routing in which an order may be sent to a broker across a "
+        "network; later it is refused.",
+    )
+    broker_calls_per_minute: int = Field(
+        200, ge=1, le=60_000, description="Calls a minute that a worker makes to such a broker."
+    )
+    broker_timeout_s: float = Field(
+        5.0, gt=0, le=60, description="Seconds after which a call to a broker is given up."
+    )
+    reconcile_every_s: float = Field(
+        60.0, gt=0, description="Seconds between two comparisons with such a broker."
+    )
 
     test_without: str = Field(
         "",
@@ -123,6 +156,10 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Take init arguments, then the environment, then the TOML file."""
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+    def worker_dir(self, role: str) -> Path:
+        """Return the folder of one worker's local state."""
+        return self.data_dir.absolute() / "workers" / f"{role}-{self.worker_index}"
 
     def environment(self) -> dict[str, str]:
         """Return the settings that differ from their defaults, as environment of a child."""

@@ -11,9 +11,11 @@ from typing import Any, Literal
 from pydantic import TypeAdapter
 
 from streams.models.controls import AnyControl
+from streams.models.dead_letters import HandledLetter
 from streams.models.market import LastPrice, Quote, Trade
 from streams.models.orders import ApprovedOrder, Command, Order, OrderEvent, VenueOrder
 from streams.models.positions import Account, Position
+from streams.models.reconciliation import Reconciliation
 
 DAY_MS = 86_400_000
 MAX_RECORD_BYTES = 1_000_000
@@ -73,7 +75,7 @@ ORDERS_REQUESTED = TopicSpec(
     "orders.requested.v1",
     "account",
     Command,
-    "users",
+    "users, validator",
     "Commands: submit, cancel, replace. The way in, for any producer in any language.",
 )
 ORDERS_APPROVED = TopicSpec(
@@ -90,13 +92,27 @@ VENUE_VIRTUAL_ORDERS = TopicSpec(
     "router",
     "Orders for the virtual venue, on the partition of their symbol's ticks.",
 )
+VENUE_REST_ORDERS = TopicSpec(
+    "venue.rest.orders.v1",
+    "account",
+    VenueOrder,
+    "router",
+    "Orders for the broker behind HTTP: the intent that is durable before any call.",
+)
 ORDERS_EVENTS = TopicSpec(
     "orders.events.v1",
     "account",
     OrderEvent,
-    "validator, router, gateway",
+    "validator, router, gateway, sender",
     "Everything that happened to orders, fills included: the history of record.",
     retention_days=90,
+)
+RECONCILIATIONS = TopicSpec(
+    "reconciliations.v1",
+    "account; of a summary broker:partition",
+    Reconciliation,
+    "sender",
+    "What comparisons of brokers with us found: each difference, and a summary.",
 )
 ORDERS_UPDATES = TopicSpec(
     "orders.updates.v1",
@@ -153,12 +169,23 @@ DEAD_LETTERS = TopicSpec(
     "Records that could not be used: their bytes as they came, the reason in the headers.",
     retention_days=90,
 )
+DEAD_LETTERS_HANDLED = TopicSpec(
+    "dead-letters.handled.v1",
+    "partition:offset of the letter",
+    HandledLetter,
+    "operators",
+    "What was done with dead letters: sent again, or given up.",
+    cleanup="compact",
+    single_partition=True,
+)
 
 TOPICS: tuple[TopicSpec, ...] = (
     ORDERS_REQUESTED,
     ORDERS_APPROVED,
     VENUE_VIRTUAL_ORDERS,
+    VENUE_REST_ORDERS,
     ORDERS_EVENTS,
+    RECONCILIATIONS,
     ORDERS_UPDATES,
     POSITIONS_UPDATES,
     ACCOUNTS_UPDATES,
@@ -167,6 +194,7 @@ TOPICS: tuple[TopicSpec, ...] = (
     MARKET_LAST,
     CONTROLS,
     DEAD_LETTERS,
+    DEAD_LETTERS_HANDLED,
 )
 
 BY_NAME: dict[str, TopicSpec] = {topic.name: topic for topic in TOPICS}

@@ -20,7 +20,9 @@ from streams.topics import (
     ORDERS_REQUESTED,
     ORDERS_UPDATES,
     POSITIONS_UPDATES,
+    RECONCILIATIONS,
     TOPICS,
+    VENUE_REST_ORDERS,
     VENUE_VIRTUAL_ORDERS,
     TopicSpec,
 )
@@ -29,6 +31,7 @@ from tables.orders import ORDERS
 from tables.positions import POSITIONS
 from tables.risk import RISK
 from tables.routes import ROUTES
+from tables.sends import SENDS
 from tables.venue import VENUE
 
 Role = Literal["orders", "gateway", "market", "history"]
@@ -61,7 +64,7 @@ AGENTS: tuple[AgentSpec, ...] = (
         "orders",
         "Field rules, duplicates, pre-trade risk from live exposure.",
         (ORDERS_REQUESTED, ORDERS_EVENTS),
-        (ORDERS_APPROVED, ORDERS_EVENTS),
+        (ORDERS_APPROVED, ORDERS_EVENTS, ORDERS_REQUESTED),
         RISK,
         (CONTROLS, MARKET_LAST),
         silent_on=(ORDERS_EVENTS,),
@@ -72,7 +75,7 @@ AGENTS: tuple[AgentSpec, ...] = (
         "orders",
         "Picks each order's broker.",
         (ORDERS_APPROVED,),
-        (VENUE_VIRTUAL_ORDERS, ORDERS_EVENTS),
+        (VENUE_VIRTUAL_ORDERS, VENUE_REST_ORDERS, ORDERS_EVENTS),
         ROUTES,
         (CONTROLS, MARKET_LAST),
         state_first=True,
@@ -102,6 +105,16 @@ AGENTS: tuple[AgentSpec, ...] = (
         (VENUE_VIRTUAL_ORDERS, MARKET_QUOTES, MARKET_TRADES),
         (ORDERS_EVENTS,),
         VENUE,
+        (CONTROLS,),
+        state_first=True,
+    ),
+    AgentSpec(
+        "sender",
+        "gateway",
+        "Brokers across a network: calls, what became of them, fills.",
+        (VENUE_REST_ORDERS,),
+        (ORDERS_EVENTS, RECONCILIATIONS),
+        SENDS,
         (CONTROLS,),
         state_first=True,
     ),

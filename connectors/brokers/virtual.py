@@ -16,7 +16,7 @@ from streams.domain.matching.records import BookRecord, ClosedRecord, EngineReco
 from streams.domain.refusals import Code
 from streams.domain.sessions import Calendar
 from streams.models.market import Quote, Trade
-from streams.models.orders import OrderEvent, OrderStatus, VenueOrder
+from streams.models.orders import OrderEvent, OrderStatus, Refusal, VenueOrder
 
 _Known = OpenOrder | ClosedRecord
 
@@ -34,6 +34,7 @@ class VirtualBroker:
         self._lookup: Callable[[str], object] = _nothing
         self._now_ns = 0
         self._shift_ns = 0
+        self._controls_version = 0
         self._happened: list[OrderEvent] = []
         self._yielded = 0
         self._news = asyncio.Event()
@@ -48,10 +49,29 @@ class VirtualBroker:
 
     async def submit(self, order: VenueOrder) -> Ack:
         """Send a new order."""
+        return self._submit(order)
+
+    def refuse(self, order: VenueOrder, refusal: Refusal) -> Ack:
+        """Refuse a new order, or a replace that asks for more, before the venue works on it."""
+        if order.command == "submit":
+            return self._submit(order, refusal)
+        return self._change(order, refusal)
+
+    def asks_for_more(self, order: VenueOrder) -> bool:
+        """Return whether a command would let more trade than the venue was given before."""
+        if order.command == "submit":
+            return True
+        if order.command == "cancel":
+            return False
+        known, qty = self._find(order), order.terms.qty
+        before = None if known is None else known.qty
+        return before is not None and qty is not None and qty > before
+
+    def _submit(self, order: VenueOrder, stopped: Refusal | None = None) -> Ack:
         known = self._find(order)
         if known is not None:
             return _repeated(order, known)
-        refusal = self._engine(order.terms.symbol).submit(order)
+        refusal = self._engine(order.terms.symbol).submit(order, stopped)
         self._collect(order.terms.symbol)
         if refusal is not None:
             return Ack(Outcome.REJECTED, order.client_order_id, refusal.code, refusal.text)
@@ -88,11 +108,18 @@ class VirtualBroker:
 
     # What the gateway drives besides.
 
-    def bind(self, lookup: Callable[[str], object], now_ns: int, shift_ns: int) -> None:
+    def bind(
+        self,
+        lookup: Callable[[str], object],
+        now_ns: int,
+        shift_ns: int,
+        controls_version: int = 0,
+    ) -> None:
         """Take what holds until the next call."""
         self._lookup = lookup
         self._now_ns = now_ns
         self._shift_ns = shift_ns
+        self._controls_version = controls_version
 
     def tick(self, tick: Trade | Quote) -> None:
         """Take market data."""
@@ -141,6 +168,7 @@ class VirtualBroker:
         if engine is None:
             engine = self._engines[symbol] = Engine(symbol, self._config, self._calendar)
         engine.now_ns = self._now_ns
+        engine.controls_version = self._controls_version
         engine.set_shift(self._shift_ns)
         self._used[symbol] = engine
         return engine
@@ -160,12 +188,15 @@ class VirtualBroker:
         closed = self._lookup(f"{symbol}|{name}")
         return closed if isinstance(closed, ClosedRecord) else None
 
-    def _change(self, order: VenueOrder) -> Ack:
+    def _change(self, order: VenueOrder, stopped: Refusal | None = None) -> Ack:
         name, known = order.client_order_id, self._find(order)
         if known is not None and order.request_id in known.requests:
             return Ack(Outcome.DUPLICATE, name)
         engine = self._engine(order.terms.symbol)
-        if isinstance(known, OpenOrder):
+        if isinstance(known, OpenOrder) and stopped is not None:
+            engine.stop_change(order, stopped)
+            ack = Ack(Outcome.REJECTED, name, stopped.code, stopped.text)
+        elif isinstance(known, OpenOrder):
             engine.change(order)
             ack = Ack(Outcome.ACCEPTED, name)
         else:

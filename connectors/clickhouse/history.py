@@ -80,6 +80,15 @@ class ClickHouseHistory:
         self._connecting = asyncio.Lock()
         self._looked_up: set[tuple[str, int]] = set()
         self._away_since: float | None = None
+        self._asked = 0
+
+    @property
+    def waits_for(self) -> str:
+        """Return `ClickHouse` while it is away or has yet to answer; each request has a time-out.
+
+        Nothing is lost by waiting: the history goes on where ClickHouse ends.
+        """
+        return "ClickHouse" if self._asked or self._away_since is not None else ""
 
     async def newest(self, topic: str) -> dict[int, int]:
         """Return the highest offset held of each partition; waits while ClickHouse is away."""
@@ -202,11 +211,14 @@ class ClickHouseHistory:
 
     async def _once(self, action: Callable[[AsyncClient], Awaitable[T]]) -> T | None:
         """Do something once; if ClickHouse fails, pause and return None."""
+        self._asked += 1
         try:
             outcome = await action(await self._connected())
         except (*CLICKHOUSE_ERRORS, ServiceUnavailableError) as error:
             await self._pause(error)
             return None
+        finally:
+            self._asked -= 1
         if self._away_since is not None:
             log.info("history_resumed", after_s=round(monotonic() - self._away_since, 1))
             self._away_since = None

@@ -19,6 +19,7 @@ from streams.topics import (
     ACCOUNTS_UPDATES,
     CONTROLS,
     DEAD_LETTERS,
+    DEAD_LETTERS_HANDLED,
     MARKET_LAST,
     MARKET_QUOTES,
     MARKET_TRADES,
@@ -27,6 +28,8 @@ from streams.topics import (
     ORDERS_REQUESTED,
     ORDERS_UPDATES,
     POSITIONS_UPDATES,
+    RECONCILIATIONS,
+    VENUE_REST_ORDERS,
     VENUE_VIRTUAL_ORDERS,
 )
 
@@ -140,6 +143,16 @@ _REFUSAL = _columns(
 ) + _columns(_u64, "rules_version=refusal.rules_version")
 _SYMBOL_SIDE = "symbol=terms.symbol side=terms.side"
 
+_VENUE_ORDERS = HistoryTable(
+    "venue_orders_log",
+    _columns(_text, f"command broker {_IDS} request_id leg {_SYMBOL_SIDE}")
+    + _terms("terms.")
+    + _columns(_u32, "revision")
+    + _columns(_dec, "parent_qty")
+    + _columns(_time, "ts_requested=ts_requested_ns ts_approved=ts_approved_ns")
+    + _columns(_time, "ts_event=ts_event_ns"),
+)
+
 TABLES: Mapping[str, HistoryTable] = {
     ORDERS_REQUESTED.name: HistoryTable(
         "order_requests_log",
@@ -156,15 +169,8 @@ TABLES: Mapping[str, HistoryTable] = {
         + _columns(_u64, "rules_version")
         + _columns(_time, "ts_requested=ts_requested_ns ts_event=ts_event_ns"),
     ),
-    VENUE_VIRTUAL_ORDERS.name: HistoryTable(
-        "venue_orders_log",
-        _columns(_text, f"command broker {_IDS} request_id leg {_SYMBOL_SIDE}")
-        + _terms("terms.")
-        + _columns(_u32, "revision")
-        + _columns(_dec, "parent_qty")
-        + _columns(_time, "ts_requested=ts_requested_ns ts_approved=ts_approved_ns")
-        + _columns(_time, "ts_event=ts_event_ns"),
-    ),
+    VENUE_VIRTUAL_ORDERS.name: _VENUE_ORDERS,
+    VENUE_REST_ORDERS.name: _VENUE_ORDERS,
     ORDERS_EVENTS.name: HistoryTable(
         "order_events_log",
         _columns(_text, f"event {_IDS} event_id request_id parent_order_id broker leg text")
@@ -175,7 +181,17 @@ TABLES: Mapping[str, HistoryTable] = {
         + _columns(_dec, "last_qty=fill.last_qty last_px=fill.last_px cum_qty=fill.cum_qty")
         + _columns(_dec, "commission=fill.commission")
         + _REFUSAL
+        + _columns(_u64, "controls_version")
         + _columns(_time, "ts_requested=ts_requested_ns ts_event=ts_event_ns ts_init=ts_init_ns"),
+    ),
+    RECONCILIATIONS.name: HistoryTable(
+        "reconciliations_log",
+        _columns(_text, "finding reconciliation_id run_id broker")
+        + _columns(_u32, "partition")
+        + _columns(_text, "account symbol order_id client_order_id ours theirs text")
+        + _columns(_bool, "mended")
+        + _columns(_u64, "orders positions differences unmended")
+        + _columns(_time, "ts_event=ts_event_ns"),
     ),
     ORDERS_UPDATES.name: HistoryTable(
         "orders_log",
@@ -235,6 +251,12 @@ TABLES: Mapping[str, HistoryTable] = {
         + _columns(_time, "ts_event=ts_event_ns"),
     ),
     DEAD_LETTERS.name: HistoryTable("dead_letters_log", (), raw=False),
+    DEAD_LETTERS_HANDLED.name: HistoryTable(
+        "dead_letters_handled_log",
+        _columns(_text, "letter action by reason")
+        + _columns(_u32, "attempt")
+        + _columns(_time, "ts_event=ts_event_ns"),
+    ),
 }
 
 

@@ -37,6 +37,7 @@ COMMANDS = (
         "migrate", "streams.cli.query:migrate", "Apply what is missing of ClickHouse's tables."
     ),
     Command("dead-letters", "streams.cli.dead_letters:app", "Records that could not be used."),
+    Command("reconcile", "streams.cli.reconcile:reconcile", "Where brokers and we differ."),
     Command("config", "streams.cli.config:app", "Show the settings and where they come from."),
     Command("test", "streams.cli.test:test", "Run the checks and the tests."),
     Command("bench", "streams.cli.bench:bench", "Measure beside rivals, on this machine."),

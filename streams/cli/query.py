@@ -101,6 +101,11 @@ def _named() -> list[dict[str, str]]:
     ]
 
 
+async def fetch_named(settings: "Settings", name: str, params: dict[str, str]) -> bytes:
+    """Return ClickHouse's JSON lines for a named query."""
+    return await _fetch(settings, name, params, "JSONEachRow", 10_000)
+
+
 async def _fetch(
     settings: "Settings", what: str, params: dict[str, str], format_: str, limit: int
 ) -> bytes:

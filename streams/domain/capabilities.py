@@ -34,4 +34,13 @@ VIRTUAL = Capabilities(
     extended_hours=True,
 )
 
-BROKERS: dict[str, Capabilities] = {VIRTUAL.broker: VIRTUAL}
+REST = Capabilities(
+    broker="rest",
+    types=frozenset(OrderType),
+    times_in_force=frozenset(TimeInForce),
+    classes=frozenset({OrderClass.SIMPLE}),
+    fractional=True,
+    extended_hours=True,
+)
+
+BROKERS: dict[str, Capabilities] = {VIRTUAL.broker: VIRTUAL, REST.broker: REST}

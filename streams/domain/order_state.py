@@ -164,6 +164,11 @@ def _contradiction(event: OrderEvent, what: str, known: str, said: str | None) -
     )
 
 
+def says_nothing_new(event: OrderEvent) -> bool:
+    """Say whether an event is about a command that was refused: it moves no order."""
+    return _is_second_use(event) or event.event in NO_PROOF
+
+
 def _is_second_use(event: OrderEvent) -> bool:
     if event.event is EventType.REJECTED:
         return event.refusal is not None and event.refusal.code == Code.CONFLICT

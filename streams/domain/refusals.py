@@ -73,6 +73,10 @@ class Code(StrEnum):
     # The virtual venue.
     INVALID_TERMS = "INVALID_TERMS"
     ORDER_TOO_OLD = "ORDER_TOO_OLD"
+    # Brokers across a network.
+    EXPIRED_UNSENT = "EXPIRED_UNSENT"
+    BROKER_DOWN = "BROKER_DOWN"
+    BROKER_REFUSED = "BROKER_REFUSED"
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +240,19 @@ GUIDE: dict[Code, Guide] = {
         "The order reached the venue longer after its approval than the venue remembers orders; "
         "it may have been executed before.",
         "Look at the order's fills, then send a new order.",
+    ),
+    Code.EXPIRED_UNSENT: Guide(
+        "The order was still not at the broker when its time to be sent was over.",
+        "It was not executed. Send a new order if it is still wanted.",
+    ),
+    Code.BROKER_DOWN: Guide(
+        "The broker does not answer, or gets too many calls; an order so refused never went out. "
+        "Of a cancel or replace it is not known whether the broker took it.",
+        "Send a new order when the broker is back; look at what became of a cancel or replace.",
+    ),
+    Code.BROKER_REFUSED: Guide(
+        "The broker refused for a reason of its own, which the text gives.",
+        "Correct what the text names.",
     ),
 }
 

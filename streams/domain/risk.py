@@ -14,6 +14,7 @@ from collections.abc import Callable
 from decimal import ROUND_UP, Decimal
 from typing import NamedTuple
 
+from streams.domain import switches
 from streams.domain.build import make
 from streams.domain.controls import ControlSet
 from streams.domain.decimals import NINTH, ZERO, plain
@@ -30,6 +31,7 @@ from streams.domain.exposure import (
 from streams.domain.exposure_models import Holding, Reserve, RiskAccount
 from streams.domain.refusals import Code, refuse
 from streams.domain.resting import Crossing
+from streams.domain.switches import lets_pass
 from streams.domain.validation import SECOND, is_fractional
 from streams.models.controls import Instrument, KillSwitch, Limits, Restricted, TradingState
 from streams.models.market import LastPrice
@@ -219,22 +221,19 @@ def reserve_for(context: RiskContext) -> Reserve:
 
 
 def kill_switch(context: RiskContext) -> Refusal | None:
-    """Refuse everything that an engaged switch covers."""
+    """Refuse what an engaged switch covers; one that flattens lets pass what only closes."""
     switch = context.rules.kill_switch
     if switch is None:
         return None
-    text = f"kill switch: {switch.reason}" if switch.reason else "kill switch engaged"
-    return refuse(Code.KILL_SWITCH, text, actual=switch.scope, version=switch.version)
+    if lets_pass(switch, context.terms):
+        return _only_reduces(context, Code.KILL_SWITCH, switch.version)
+    return switches.killed(switch)
 
 
 def halted(context: RiskContext) -> Refusal | None:
     """Halted refuses everything."""
     state = context.rules.state
-    if state.state != "halted":
-        return None
-    text = f"trading is halted: {state.reason}" if state.reason else "trading is halted"
-    version = state.version
-    return refuse(Code.TRADING_HALTED, text, limit="halted", actual=state.scope, version=version)
+    return switches.halted(state) if state.state == "halted" else None
 
 
 def reducing(context: RiskContext) -> Refusal | None:

@@ -12,6 +12,7 @@ from streams.domain.capabilities import Capabilities
 from streams.domain.controls import ControlSet
 from streams.domain.refusals import Code, refuse
 from streams.domain.sessions import Phase
+from streams.domain.switches import lets_pass
 from streams.models.controls import Route
 from streams.models.orders import ApprovedOrder, OrderClass, OrderTerms, Refusal, Side
 
@@ -110,7 +111,7 @@ def _checked(
         text = f"rule {rule} names no known broker"
         return refuse(Code.UNKNOWN_BROKER, text, limit=known, actual=broker, version=rules_version)
     switch = controls.kill_switch(order.account, order.terms.symbol, order.strategy, broker=broker)
-    if switch is not None:
+    if switch is not None and not lets_pass(switch, order.terms):
         text = f"the kill switch of scope {switch.scope} is engaged"
         return refuse(Code.KILL_SWITCH, text, limit="off", actual="on", version=switch.version)
     lacking = _lacking(order.terms, caps)

@@ -3,6 +3,7 @@
 Names and meanings of order fields are Alpaca's; statuses are FIX's and Alpaca's.
 """
 
+from operator import not_
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -200,6 +201,9 @@ class VenueOrder(Message):
     ts_requested_ns: Nanos
     ts_approved_ns: Nanos
     ts_event_ns: Nanos
+    valid_until_ns: Nanos | None = Field(
+        None, description="Not sent after this time; absent at the virtual venue."
+    )
 
 
 class EventType(Word):
@@ -279,6 +283,13 @@ class OrderEvent(Message):
     parent_order_id: Id | None = Field(None, description="Of a bracket, OCO or OTO child.")
     side: Side | None = None
     text: str = ""
+    controls_version: int = Field(
+        0,
+        ge=0,
+        exclude_if=not_,
+        description="On what a broker did with a new order: the newest `controls` version known"
+        " when it was sent there.",
+    )
     ts_requested_ns: Nanos | None = None
     ts_event_ns: Nanos = Field(description="When it happened: the venue's time for a fill.")
     ts_init_ns: Nanos = Field(description="When Orderflow wrote it down.")

@@ -9,12 +9,16 @@ from collections.abc import AsyncIterator, Callable
 from decimal import Decimal
 from typing import Any, Protocol
 
+import aiohttp
 import pytest
+from aiohttp import web
 
+from connectors.brokers.rest import RestBroker
 from connectors.brokers.virtual import VirtualBroker
 from streams.broker import Broker, BrokerEvent, Outcome
 from streams.models.orders import OrderEvent, OrderStatus, OrderType, TimeInForce
 from tests.builders import NOW_NS
+from tests.faults.scripted_broker import Server, Venue
 from tests.unit.matching_world import EveryDay, asks, bids, config, venue_order
 
 
@@ -22,6 +26,12 @@ class Case(Protocol):
     """One adapter under test, connected to a venue whose market the test sets."""
 
     broker: Broker
+
+    async def open(self) -> None:
+        """Start the venue and connect."""
+
+    async def close(self) -> None:
+        """Disconnect and end the venue."""
 
     async def market(self, bid: str, ask: str, size: str = "100") -> None:
         """Quote this market, of this size on both sides."""
@@ -44,6 +54,14 @@ class VirtualCase:
         self._stream: AsyncIterator[BrokerEvent] = self.virtual.events()
         self.virtual.bind(self._lookup, NOW_NS, 0)
 
+    async def open(self) -> None:
+        """Start the broker."""
+        await self.broker.start(None)
+
+    async def close(self) -> None:
+        """Stop the broker."""
+        await self.broker.stop()
+
     async def market(self, bid: str, ask: str, size: str = "100") -> None:
         """Quote this market."""
         for quote in (bids(bid, size), asks(ask, size)):
@@ -63,17 +81,59 @@ class VirtualCase:
         return self._state.get(key)
 
 
-CASES: dict[str, Callable[[], Case]] = {"virtual": VirtualCase}
+class RestCase:
+    """The broker behind HTTP, and the scripted broker as what is behind it."""
+
+    def __init__(self) -> None:
+        self.server = Server(Venue(seed=1), journal=None)
+        self._runner = web.AppRunner(self.server.app(), shutdown_timeout=0.1)
+        self._url = ""
+
+    async def open(self) -> None:
+        """Serve on a free port and connect to it."""
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        await site.start()
+        host, port = self._runner.addresses[0][:2]
+        self._url = f"http://{host}:{port}"
+        self.rest = RestBroker(self._url, "secret", timeout_s=5)
+        self.broker: Broker = self.rest
+        await self.broker.start(None)
+        self._stream: AsyncIterator[BrokerEvent] = self.rest.events()
+
+    async def close(self) -> None:
+        """Disconnect and serve no more."""
+        await self.broker.stop()
+        await self._runner.cleanup()
+
+    async def market(self, bid: str, ask: str, size: str = "100") -> None:
+        """Quote this market."""
+        asked = {"symbol": "AIG", "bid": bid, "ask": ask, "size": size}
+        async with aiohttp.ClientSession() as session:
+            await (await session.post(f"{self._url}/market", json=asked)).read()
+
+    async def events(self, count: int) -> list[OrderEvent]:
+        """Return the next events."""
+        return [(await asyncio.wait_for(anext(self._stream), 5)).event for _ in range(count)]
+
+    async def silence(self) -> list[OrderEvent]:
+        """Return what came and should not have, within a quarter of a second."""
+        await asyncio.sleep(0.25)
+        told = self.rest._told
+        return [told.get_nowait().event for _ in range(told.qsize())]
+
+
+CASES: dict[str, Callable[[], Case]] = {"virtual": VirtualCase, "rest": RestCase}
 
 
 @pytest.fixture(params=sorted(CASES))
 async def case(request: pytest.FixtureRequest) -> AsyncIterator[Case]:
     """Give one adapter, started, on a market of 49.99 to 50.01."""
     made = CASES[request.param]()
-    await made.broker.start(None)
+    await made.open()
     await made.market("49.99", "50.01")
     yield made
-    await made.broker.stop()
+    await made.close()
 
 
 def kinds(events: list[OrderEvent]) -> list[str]:

@@ -25,14 +25,17 @@ from streams.dev.ports import HOST, free_ports
 from streams.dev.service import NotReadyError
 from streams.errors import ServiceUnavailableError, UsageError
 from streams.models.controls import KillSwitch
+from streams.models.dead_letters import Action, HandledLetter
 from streams.models.orders import ApprovedOrder, Order, OrderTerms, VenueOrder
 from streams.models.positions import Account, Position
+from streams.models.reconciliation import Reconciliation
 from streams.ports import Record
 from streams.settings import Settings
 from streams.topics import (
     ACCOUNTS_UPDATES,
     CONTROLS,
     DEAD_LETTERS,
+    DEAD_LETTERS_HANDLED,
     MARKET_LAST,
     MARKET_QUOTES,
     MARKET_TRADES,
@@ -41,7 +44,9 @@ from streams.topics import (
     ORDERS_REQUESTED,
     ORDERS_UPDATES,
     POSITIONS_UPDATES,
+    RECONCILIATIONS,
     TOPICS,
+    VENUE_REST_ORDERS,
     VENUE_VIRTUAL_ORDERS,
     TopicSpec,
 )
@@ -58,7 +63,14 @@ from tests.builders import (
     trade,
 )
 from tests.fakes import MemoryUnit
-from tests.stack.history_support import new_database, records, rows, store, with_client
+from tests.stack.history_support import (
+    answer,
+    new_database,
+    records,
+    rows,
+    store,
+    with_client,
+)
 
 COUNT = "select count() from {name:Identifier}"
 
@@ -92,6 +104,24 @@ SAMPLES: dict[str, list[Any]] = {
             {"command": "submit", "request_id": "submit", "terms": TERMS, "broker": "virtual",
              "leg": "close", "parent_qty": "20", "ts_approved_ns": NOW_NS + 2, **_ORDER, **_TIMES}
         )
+    ],
+    VENUE_REST_ORDERS.name: [
+        VenueOrder.model_validate(
+            {"command": "cancel", "request_id": "c1", "terms": TERMS, "broker": "rest",
+             "ts_approved_ns": NOW_NS + 2, "valid_until_ns": NOW_NS + 4, **_ORDER, **_TIMES}
+        )
+    ],
+    RECONCILIATIONS.name: [
+        Reconciliation(
+            finding="position", reconciliation_id="rest:position:A1", run_id="rest:0:1",
+            broker="rest", partition=3, account="A1", symbol="AIG", ours="1", theirs="2.5",
+            ts_event_ns=NOW_NS,
+        ),
+        Reconciliation(
+            finding="summary", reconciliation_id="rest:summary:1", run_id="rest:0:1",
+            broker="rest", partition=3, orders=4, positions=5, differences=1, unmended=1,
+            ts_event_ns=NOW_NS,
+        ),
     ],
     ORDERS_EVENTS.name: [
         event("approved", terms=TERMS, request_id="submit", parent_order_id="p1"),
@@ -130,6 +160,9 @@ SAMPLES: dict[str, list[Any]] = {
     MARKET_QUOTES.name: [quote(seq=1, exchange="Q"), quote().model_copy(update={"bid": None})],
     MARKET_LAST.name: [last_price(bid="49.99")],
     CONTROLS.name: [KillSwitch(scope="account:A1", engaged=True, version=4, by="me", reason="x")],
+    DEAD_LETTERS_HANDLED.name: [
+        HandledLetter(letter="0:7", action=Action.RETRIED, attempt=2, by="me", ts_event_ns=NOW_NS)
+    ],
 }  # fmt: skip
 
 
@@ -226,6 +259,52 @@ def test_headers_of_dead_letters_are_told(stack: Settings) -> None:
     asyncio.run(scenario())
 
 
+def test_the_state_of_a_dead_letter_is_told(stack: Settings) -> None:
+    """By the newest thing that was done with any letter of the same record, or by its attempts."""
+
+    def letter(offset: int, source: int, attempt: int = 0, agent: str = "validator") -> Record:
+        headers = [
+            ("__streams.errors.topic", b"orders.requested.v1"),
+            ("__streams.errors.partition", b"3"),
+            ("__streams.errors.offset", b"%d" % source),
+            ("orderflow.agent", agent.encode()),
+            ("orderflow.attempt", b"%d" % attempt),
+        ]
+        return Record(DEAD_LETTERS.name, 1, offset, b"k", None, b"", NOW_NS // 1_000_000, headers)
+
+    def mark(letter: str, action: Action) -> HandledLetter:
+        return HandledLetter(letter=letter, action=action, attempt=1, ts_event_ns=NOW_NS)
+
+    letters = [letter(0, 40), letter(1, 41), letter(2, 42), letter(3, 43, 3), letter(4, 44, 3)]
+    letters += [letter(5, 41, agent="history"), letter(6, 45), letter(7, 45)]
+    marks = [
+        mark("1:1", Action.RETRYING),
+        mark("1:1", Action.RETRIED),
+        mark("1:2", Action.RETRYING),
+        mark("1:4", Action.DISCARDED),
+        mark("1:7", Action.DISCARDED),
+    ]
+
+    async def scenario() -> None:
+        settings = await new_database(stack)
+        await store(settings, letters, records(DEAD_LETTERS_HANDLED, marks))
+        sql = "select source_offset, agent, state from dead_letters order by source_offset, agent"
+        assert await rows(settings, sql) == [
+            (40, "validator", "open"),
+            (41, "history", "retried"),
+            (41, "validator", "retried"),
+            (42, "validator", "open"),
+            (43, "validator", "gave up"),
+            (44, "validator", "discarded"),
+            (45, "validator", "discarded"),
+        ]
+        counted = await answer(settings, "dead_letters_by_code")
+        found = {row["agent"]: (row["records"], row["unhandled"]) for row in counted}
+        assert found == {"validator": (6, 3), "history": (1, 0)}
+
+    asyncio.run(scenario())
+
+
 def test_migrations_apply_once(stack: Settings) -> None:
     """A second run does nothing, a dry run changes nothing, two at once end the same."""
 
@@ -289,6 +368,7 @@ def test_a_redelivered_batch_lands_once(stack: Settings) -> None:
         (CONTROLS, "control_updates"),
         (CONTROLS, "controls_now"),
         (DEAD_LETTERS, "dead_letters"),
+        (DEAD_LETTERS_HANDLED, "dead_letters_handled"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

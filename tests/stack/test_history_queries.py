@@ -13,6 +13,7 @@ from connectors.clickhouse.queries import load
 from streams.models.market import Trade
 from streams.models.orders import Order, OrderEvent
 from streams.models.positions import Position
+from streams.models.reconciliation import Reconciliation
 from streams.ports import Record
 from streams.settings import Settings
 from streams.topics import (
@@ -23,6 +24,7 @@ from streams.topics import (
     ORDERS_REQUESTED,
     ORDERS_UPDATES,
     POSITIONS_UPDATES,
+    RECONCILIATIONS,
 )
 from tests.builders import NOW_NS, event, fill, last_price, submit, trade
 from tests.stack.history_support import answer, new_database, records, store
@@ -63,6 +65,15 @@ def position(account: str, symbol: str, qty: str, version: int, **fields: Any) -
         "sell_qty": "0", "ts_updated_ns": T,
     }  # fmt: skip
     return Position.model_validate(given | fields)
+
+
+def compared(finding: str, run: int, **fields: Any) -> Reconciliation:
+    """Return what a comparison of the broker `rest` found on partition 1."""
+    given = {
+        "finding": finding, "reconciliation_id": f"{finding}:{fields.get('symbol')}",
+        "run_id": f"rest:1:{run:020d}", "broker": "rest", "partition": 1, "ts_event_ns": T,
+    }  # fmt: skip
+    return Reconciliation.model_validate(given | fields)
 
 
 def ns(text: str) -> int:
@@ -128,6 +139,16 @@ POSITIONS = [
 ]  # fmt: skip
 
 
+COMPARED = [
+    compared("position", 9, account="A1", symbol="OLD", ours="1", theirs="2"),
+    compared("summary", 9, differences=1, unmended=1),
+    compared("position", 10, account="A1", symbol="AIG", ours="1", theirs="3"),
+    compared("missing_fill", 10, account="A1", symbol="BAC", theirs="4 at 50", mended=True),
+    compared("summary", 10, differences=2, unmended=1),
+    compared("position", 11, account="A1", symbol="NEW", ours="1", theirs="3"),  # not through yet
+]
+
+
 async def filled(stack: Settings) -> Settings:
     """Return a database with the rows above; everything was delivered twice."""
     settings = await new_database(stack)
@@ -150,6 +171,7 @@ async def filled(stack: Settings) -> Settings:
             MARKET_LAST,
             [last_price("AIG", "49", ts_event_ns=T), last_price("AIG", "51", ts_event_ns=T + 1)],
         ),
+        records(RECONCILIATIONS, COMPARED + COMPARED),
         [letter, again],
     )
     return settings
@@ -242,6 +264,14 @@ CASES: list[tuple[str, dict[str, str], str, list[tuple[Any, ...]]]] = [
     (
         "dead_letters_by_code", {}, "code agent source_topic records example",
         [("BAD_JSON", "validator", "orders.requested.v1", 1, "not JSON")],
+    ),
+    (
+        "reconciliations_newest", {}, "finding symbol theirs mended differences unmended",
+        [
+            ("summary", "", "", False, 2, 1),
+            ("position", "AIG", "3", False, 0, 0),
+            ("missing_fill", "BAC", "4 at 50", True, 0, 0),
+        ],
     ),
 ]  # fmt: skip
 

@@ -117,7 +117,7 @@ def test_commands_in_messages_exist() -> None:
         ("produce ticks --sample   # a comment", True),
         ("query order_timeline -p order_id=o-1 | head --lines 3", True),
         ("rules", True),  # a group by itself prints its help
-        ("dead-letters retry 1:0", False),
+        ("dead-letters repeat 1:0", False),
         ("demo --order 3", False),
         ("import", False),
     ],

@@ -11,10 +11,15 @@ from streams.domain.capabilities import BROKERS, Capabilities
 from streams.domain.controls import ControlSet
 from streams.models.controls import AnyControl, KillSwitch, Routing
 from streams.models.orders import ApprovedOrder
-from streams.topics import ORDERS_APPROVED, ORDERS_EVENTS, VENUE_VIRTUAL_ORDERS
+from streams.topics import (
+    ORDERS_APPROVED,
+    ORDERS_EVENTS,
+    VENUE_REST_ORDERS,
+    VENUE_VIRTUAL_ORDERS,
+)
 from streams.transport.codec import encode
-from tables.routes import ROUTES, Routes
-from tests.builders import NOW_NS, last_price, record
+from tables.routes import ROUTES, RouteRow, Routes
+from tests.builders import NOW_NS, SECOND, last_price, record
 from tests.fakes import MemoryUnit
 from tests.unit.test_routing import PLAIN, approved
 
@@ -31,12 +36,12 @@ def router(*rules: AnyControl, brokers: dict[str, Capabilities] = BROKERS) -> Ro
 def run(
     agent: Router,
     *orders: ApprovedOrder,
-    state: dict[str, Routes] | None = None,
+    state: dict[str, RouteRow] | None = None,
     redelivered: bool = False,
     now_ns: int = NOW_NS,
-) -> MemoryUnit[Routes]:
+) -> MemoryUnit[RouteRow]:
     """Play one batch and return its unit."""
-    unit: MemoryUnit[Routes] = MemoryUnit({} if state is None else state, now_ns)
+    unit: MemoryUnit[RouteRow] = MemoryUnit({} if state is None else state, now_ns)
     for offset, order in enumerate(orders):
         agent.step(unit, record(order, ORDERS_APPROVED, offset, redelivered=redelivered))
     return unit
@@ -58,7 +63,9 @@ def test_an_order_goes_to_its_broker_with_an_id_that_follows_from_it() -> None:
     assert (order.terms, order.ts_event_ns) == (approved().terms, NOW_NS)
     (event,) = unit.values(ORDERS_EVENTS)
     assert (event.event_id, event.event) == ("A1.o1:routed", "routed")
-    assert unit.state["A1|o1"].orders == (order,)
+    kept = unit.state["A1|o1"]
+    assert isinstance(kept, Routes)
+    assert kept.orders == (order,)
 
 
 def test_a_second_delivery_sends_the_stored_answer_whatever_the_rules_say_by_then() -> None:
@@ -177,3 +184,27 @@ def test_what_is_kept_can_be_read_again() -> None:
     for rules in ((), (NOWHERE,)):
         for kept in run(router(*rules), approved()).state.values():
             assert ROUTES.adapter().validate_json(encode(kept)) == kept
+
+
+def test_an_order_across_a_network_has_a_time_until_which_it_is_sent() -> None:
+    """From its routing on; its cancel has one from its approval on. At the virtual venue none."""
+    rule = Routing(version=3, default_broker="rest")
+    first = run(router(rule), approved())
+    (sent,) = [each for each in first.emitted if each.topic == VENUE_REST_ORDERS.name]
+    assert (sent.key, sent.value.valid_until_ns) == ("A1", NOW_NS + 30 * SECOND)
+    later = run(router(rule), follow("cancel"), state=first.state, now_ns=NOW_NS + 9)
+    (cancel,) = later.values(VENUE_REST_ORDERS)
+    assert cancel.valid_until_ns == follow("cancel").ts_event_ns + 30 * SECOND
+    (virtual,) = run(router(), approved()).values(VENUE_VIRTUAL_ORDERS)
+    assert virtual.valid_until_ns is None
+
+
+def test_a_broker_that_is_not_connected_gets_nothing_new() -> None:
+    """Its orders are refused; a cancel of an order that it has goes there all the same."""
+    rule = Routing(version=3, default_broker="rest")
+    absent = {name: caps for name, caps in BROKERS.items() if name != "rest"}
+    (event,) = run(router(rule, brokers=absent), approved()).values(ORDERS_EVENTS)
+    assert event.refusal.code == "UNKNOWN_BROKER"
+    first = run(router(rule), approved())
+    later = run(router(rule, brokers=absent), follow("cancel"), state=first.state)
+    assert len(later.values(VENUE_REST_ORDERS)) == 1

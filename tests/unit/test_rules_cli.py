@@ -4,7 +4,10 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+import typer
+from typer.testing import CliRunner
 
+from streams.cli import rules
 from streams.domain.control_edit import KINDS, edited, parse_assignments
 from streams.domain.controls import ControlSet
 from streams.models.controls import (
@@ -77,6 +80,44 @@ def test_a_first_limit_of_an_account_starts_from_the_default_record() -> None:
     assert changed.max_order_qty == Decimal(50)
 
 
+def test_a_kill_switch_says_itself_all_that_it_does() -> None:
+    """Engaged again after a while, it does not flatten because it once did."""
+    once = KillSwitch(scope="account:A1", engaged=True, flatten=True, version=1)
+    again = edit(ControlSet().with_records([once]), "kill-switch", "account:A1", "engaged=true")
+    assert isinstance(again, KillSwitch)
+    assert (again.engaged, again.cancel_open, again.flatten) == (True, False, False)
+
+
+@pytest.mark.parametrize(
+    ("words", "fields"),
+    [
+        (["on"], "default engaged=true cancel_open=false flatten=false"),
+        (["on", "account:A1"], "account:A1 engaged=true cancel_open=false flatten=false"),
+        (["on", "--scope", "symbol:X"], "symbol:X engaged=true cancel_open=false flatten=false"),
+        (["on", "--cancel-open"], "default engaged=true cancel_open=true flatten=false"),
+        (["on", "--flatten"], "default engaged=true cancel_open=true flatten=true"),
+        (["off", "account:A1"], "account:A1 engaged=false cancel_open=false flatten=false"),
+        (["off", "--flatten"], None),  # what would that be
+    ],
+)
+def test_the_words_of_the_kill_switch_command(
+    words: list[str], fields: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Flattening cancels, too; nothing is set where the words make no sense."""
+    seen: list[str] = []
+
+    def keep(kind: str, scope: str, texts: list[str], *rest: object) -> None:
+        assert parse_assignments(kind, texts)
+        seen.append(" ".join((scope, *texts)))
+
+    monkeypatch.setattr(rules, "_set", keep)
+    app = typer.Typer()
+    app.command()(rules.kill_switch)
+    result = CliRunner().invoke(app, words)
+    assert seen == ([fields] if fields else [])
+    assert result.exit_code == (0 if fields else 2)
+
+
 def test_null_takes_an_optional_value_away() -> None:
     """`reference_price=null` forgets the price."""
     known = Instrument(scope="IBM", symbol="IBM", reference_price=Decimal(181), version=1)
@@ -102,6 +143,9 @@ def test_null_takes_an_optional_value_away() -> None:
         ("kill-switch", "AIG", ["engaged=true"], "a kill switch is for"),  # it would never match
         ("instrument", "default", ["tradable=false"], "its symbol"),
         ("trading-state", "A1", ["state=stopped"], "state"),
+        ("kill-switch", "broker:b", ["engaged=true", "cancel_open=true"], "has no cancel_open"),
+        ("kill-switch", "broker:b", ["engaged=true", "flatten=true"], "has no flatten"),
+        ("kill-switch", "strategy:s", ['{"engaged": true, "flatten": true}'], "has no flatten"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(

@@ -120,6 +120,10 @@ def test_a_scan_merges_disk_and_memory_in_key_order(
     state.stage("a|4", None)
     found = list(state.scan(prefix))
     assert [key for key, _ in found] == keys
+    for start in ("", "a|2", "a|25", "c"):
+        assert [key for key, _ in state.scan(prefix, start=start)] == [
+            k for k in keys if k >= start
+        ]
     assert {key for key, value in found if value.n} <= {"a|1", "a|2", "b|1"}
 
 

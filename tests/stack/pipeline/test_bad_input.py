@@ -263,7 +263,7 @@ async def test_the_command_line_lists_every_dead_letter(pipeline: Pipeline) -> N
     command_line = (sys.executable, "-m", "streams", "dead-letters", "list", "--json")
     done = await asyncio.to_thread(
         subprocess.run,
-        (*command_line, "--limit", "10000"),
+        (*command_line, "--all", "--limit", "10000"),
         cwd=ROOT,
         env={**os.environ, **pipeline.settings.environment()},
         capture_output=True,
