@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pydantic import TypeAdapter
 
 from streams.models.controls import AnyControl
-from streams.models.market import LastPrice, Quote, Trade
+from streams.models.market import LastPrice, Quote, RefusedTicks, Trade
 from streams.models.orders import ApprovedOrder, Command, Order, OrderEvent, VenueOrder
 from streams.models.positions import Account, Position
 
@@ -136,6 +136,13 @@ MARKET_LAST = TopicSpec(
     "Newest price of each symbol, conflated.",
     cleanup="compact",
 )
+MARKET_REFUSED = TopicSpec(
+    "market.refused.v1",
+    "symbol",
+    RefusedTicks,
+    "prices",
+    "How many ticks the checks refused or noted, by symbol, reason and minute.",
+)
 CONTROLS = TopicSpec(
     "controls.v1",
     "kind:scope",
@@ -165,6 +172,7 @@ TOPICS: tuple[TopicSpec, ...] = (
     MARKET_TRADES,
     MARKET_QUOTES,
     MARKET_LAST,
+    MARKET_REFUSED,
     CONTROLS,
     DEAD_LETTERS,
 )

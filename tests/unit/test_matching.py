@@ -277,6 +277,8 @@ STOPS: list[Row] = [
         lambda w: (
             w.print("50")
             .send(type="trailing_stop", trail_percent="10")
+            .print("46")
+            .print("42")
             .print("40")
             .print("43.9")
             .print("44")
