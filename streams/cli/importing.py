@@ -112,7 +112,7 @@ def files(  # noqa: PLR0913, PLR0917 - a command takes its options so
         first_line=from_line,
     )
     if preview is not None:
-        _show((islice(source.items_of(one), preview) for one in file), as_json)
+        _show((islice(items, preview) for items in source.by_file()), as_json)
         return
     run_items(
         islice(source.items(), limit),
@@ -204,6 +204,8 @@ def _checked_symbols(names: list[str]) -> list[str]:
     from streams.errors import UsageError
     from streams.models.base import Symbol
 
+    if not names:
+        raise UsageError("--symbols: name one symbol or more, as in AIG,BAC")
     try:
         return [TypeAdapter(Symbol).validate_python(name) for name in dict.fromkeys(names)]
     except ValidationError as error:

@@ -91,13 +91,17 @@ class TickSource:
 
     def items(self) -> Iterator[Item | BadRow]:
         """Yield what the rows of all files are."""
-        for number, file in enumerate(self._files):
-            yield from self.items_of(file, self._first_line if number == 0 else 1)
-            self._read += self._sizes[number]
+        for size, items in zip(self._sizes, self.by_file(), strict=True):
+            yield from items
+            self._read += size
             self._open = None
 
-    def items_of(self, file: str, first_line: int = 1) -> Iterator[Item | BadRow]:
-        """Yield what the rows of one file are."""
+    def by_file(self) -> Iterator[Iterator[Item | BadRow]]:
+        """Yield what the rows of each file are."""
+        for number, file in enumerate(self._files):
+            yield self._items_of(file, self._first_line if number == 0 else 1)
+
+    def _items_of(self, file: str, first_line: int) -> Iterator[Item | BadRow]:
         plan: Plan | BadRow | None = None
         source = self._formats[file]
         for row in read_rows(file, source, None if source == "parquet" else self._opened):

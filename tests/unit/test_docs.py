@@ -73,7 +73,8 @@ def words_of(text: str) -> list[str]:
 
 def find(words: list[str]) -> CommandDoc | None:
     """Return the command that the words begin with."""
-    return KNOWN.get(" ".join(words[:2])) or KNOWN.get(words[0])
+    by_default = KNOWN.get("import files") if words[0] == "import" and len(words) > 1 else None
+    return KNOWN.get(" ".join(words[:2])) or KNOWN.get(words[0]) or by_default
 
 
 def flaws(line: str) -> str:
@@ -119,7 +120,9 @@ def test_commands_in_messages_exist() -> None:
         ("rules", True),  # a group by itself prints its help
         ("dead-letters retry 1:0", False),
         ("demo --order 3", False),
-        ("import", False),
+        ("import ticks.csv --map price=px", True),  # short for `import files`
+        ("import ticks.csv --mop price=px", False),
+        ("export", False),
     ],
 )
 def test_what_counts_as_a_command(line: str, is_right: bool) -> None:
