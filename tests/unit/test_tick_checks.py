@@ -1,4 +1,4 @@
-"""Checks of ticks: what each reason is given for, what is remembered, and what it costs."""
+"""Checks of ticks: what each reason is given for, and what is remembered."""
 
 from decimal import Decimal
 from typing import Any
@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.clock import monotonic
 from streams.domain.conditions import is_known
 from streams.domain.matching.book import Book
 from streams.domain.matching.config import VenueConfig
@@ -197,19 +196,3 @@ def test_conditions_of_three_notations(conditions: str, known: bool) -> None:
 def test_every_reason_is_said() -> None:
     """In words for people."""
     assert set(SAYS) == set(TickReason)
-
-
-def test_a_tick_costs_little() -> None:
-    """The best of five rounds; the promise is 2 microseconds, a busy machine gets five."""
-    prints = [
-        trade(price=f"50.{n % 7:02d}", seq=n + 1, ts_event_ns=NOW_NS + n) for n in range(5000)
-    ]
-    quotes = [quote(bid=f"49.9{n % 9}", seq=n + 1, ts_event_ns=NOW_NS + n) for n in range(5000)]
-    best = 1.0
-    for _ in range(5):
-        found, began = checks(), monotonic()
-        for one, two in zip(prints, quotes, strict=True):
-            found.trade(one)
-            found.quote(two)
-        best = min(best, (monotonic() - began) / 10_000)
-    assert best < 5e-6
