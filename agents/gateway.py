@@ -6,7 +6,8 @@ State   table `venue`: markets, orders, latest events; written here only
 Twice   the stored events go out again; an order or request that comes again as a new record is
         reported as `duplicate` and executes nothing
 Bad     an id that is taken by another order, and an order for another broker, go to the dead
-        letters; what the venue refuses is an event
+        letters; what the venue refuses is an event; ticks that the checks refuse move nothing,
+        and the prices agent counts them
 
 State must be acknowledged before outputs are published: a fill depends on how orders and ticks
 interleaved, so it must not be computed anew once it has been published.

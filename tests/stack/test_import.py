@@ -1,4 +1,4 @@
-"""`import` into real topics: each format, twice, and what the workers and the history make of it."""
+"""`import` into real topics: each format, twice, and what workers and history make of it."""
 
 import asyncio
 import gzip

@@ -1,5 +1,6 @@
 """Checks of ticks: what each reason is given for, and what is remembered."""
 
+import re
 from decimal import Decimal
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streams.dev.reference import ROOT
 from streams.domain.conditions import is_known
 from streams.domain.matching.book import Book
 from streams.domain.matching.config import VenueConfig
@@ -194,5 +196,8 @@ def test_conditions_of_three_notations(conditions: str, known: bool) -> None:
 
 
 def test_every_reason_is_said() -> None:
-    """In words for people."""
+    """In words for people, and in the docs with what it does."""
     assert set(SAYS) == set(TickReason)
+    text = (ROOT / "docs" / "market.md").read_text("utf-8")
+    listed = dict(re.findall(r"^\| `(\w+)` \| (yes|no) \|", text, re.MULTILINE))
+    assert listed == {one.value: "no" if one in NOTED else "yes" for one in TickReason}
