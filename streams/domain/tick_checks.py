@@ -133,9 +133,9 @@ class TickChecks:
         if locked:
             return TickReason.LOCKED
         both = quote.bid is not None and quote.ask is not None
-        if both or quote.ask is not None:
+        if quote.ask is not None:
             self._bid = None
-        if both or quote.bid is not None:
+        if quote.bid is not None:
             self._ask = None
         return TickReason.CROSSED if both else TickReason.OUTDATED_SIDE
 

@@ -288,6 +288,25 @@ STOPS: list[Row] = [
     ),
     (
         lambda w: (
+            w.print("50")
+            .send(type="stop", stop_price="51")
+            .print("60")
+            .print("50")
+            .print("60")
+            .print("60.5")
+        ),
+        ["accepted"],
+        "a far-off print triggers nothing, nor do two",
+    ),
+    (
+        lambda w: (
+            w.print("50").send(type="stop", stop_price="51").print("60").print("60.5").print("61")
+        ),
+        ["accepted", "triggered", "fill 10 @ 61"],
+        "three that agree say that the price did move",
+    ),
+    (
+        lambda w: (
             w.send("s", type="stop", stop_price="51")
             .send("t", type="stop", stop_price="50.5")
             .print("51", "15")

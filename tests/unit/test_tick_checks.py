@@ -103,6 +103,8 @@ def test_an_outdated_side_is_gone_until_its_next_row() -> None:
     assert found.quote(one_sided(bid="50.02", bid_size="1")) is R.OUTDATED_SIDE
     assert found.quote(one_sided(bid="50.03", bid_size="1")) is None
     assert found.quote(one_sided(ask="50.03", ask_size="1")) is R.LOCKED
+    assert found.quote(one_sided(ask="49.90", ask_size="1")) is R.OUTDATED_SIDE
+    assert found.quote(one_sided(ask="49.80", ask_size="1")) is None
 
 
 def test_prints_and_quotes_are_told_apart() -> None:
