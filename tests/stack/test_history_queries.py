@@ -18,13 +18,14 @@ from streams.settings import Settings
 from streams.topics import (
     DEAD_LETTERS,
     MARKET_LAST,
+    MARKET_REFUSED,
     MARKET_TRADES,
     ORDERS_EVENTS,
     ORDERS_REQUESTED,
     ORDERS_UPDATES,
     POSITIONS_UPDATES,
 )
-from tests.builders import NOW_NS, event, fill, last_price, submit, trade
+from tests.builders import NOW_NS, event, fill, last_price, refused, submit, trade
 from tests.stack.history_support import answer, new_database, records, store
 
 MS = 1_000_000
@@ -128,6 +129,17 @@ POSITIONS = [
 ]  # fmt: skip
 
 
+#: 5 in a minute, told twice while they grew; 1 more counted after a restart; 3 a minute later.
+COUNTS = [
+    refused(ticks=2),
+    refused(ticks=5),
+    refused(ticks=1, source_offset=9),
+    refused(ticks=3, ts_minute_ns=T + 60_000 * MS, sample='{"price":"61"}'),
+    refused("locked", 2, refused=False),
+    refused(symbol="IBM"),
+]
+
+
 async def filled(stack: Settings) -> Settings:
     """Return a database with the rows above; everything was delivered twice."""
     settings = await new_database(stack)
@@ -150,6 +162,7 @@ async def filled(stack: Settings) -> Settings:
             MARKET_LAST,
             [last_price("AIG", "49", ts_event_ns=T), last_price("AIG", "51", ts_event_ns=T + 1)],
         ),
+        records(MARKET_REFUSED, COUNTS + COUNTS),
         [letter, again],
     )
     return settings
@@ -239,6 +252,10 @@ CASES: list[tuple[str, dict[str, str], str, list[tuple[Any, ...]]]] = [
         ],
     ),
     ("last_prices", {}, "symbol last", [("AIG", D(51))]),
+    (
+        "refused_ticks", {"symbol": "AIG"}, "reason refused ticks minutes sample",
+        [("far_off", True, 9, 2, '{"price":"61"}'), ("locked", False, 2, 1, '{"price":"60"}')],
+    ),
     (
         "dead_letters_by_code", {}, "code agent source_topic records example",
         [("BAD_JSON", "validator", "orders.requested.v1", 1, "not JSON")],
