@@ -7,7 +7,8 @@ Twice   the stored events go out again; an order or request that comes again as 
         reported as `duplicate` and executes nothing
 Bad     an id that is taken by another order, and an order for another broker, go to the dead
         letters; what the venue refuses is an event, and so is what a kill switch or a halt stops:
-        both are asked right before an order, or a replace that asks for more, goes to the venue
+        both are asked right before an order, or a replace that asks for more, goes to the venue;
+        ticks that the checks refuse move nothing, and the prices agent counts them
 
 State must be acknowledged before outputs are published: a fill depends on how orders and ticks
 interleaved, so it must not be computed anew once it has been published.

@@ -1,19 +1,21 @@
-"""Keep the newest prices of each symbol and publish them, conflated.
+"""Keep the newest prices of each symbol and publish them, conflated; count the ticks refused.
 
 In      market.trades, market.quotes, key symbol
-Out     market.last, key symbol: at most one record per symbol and batch
+Out     market.last, key symbol: at most one record per symbol and batch; market.refused, key
+        symbol: counts per reason and minute, again every 5 s while they grow
 State   none: the newest prices follow from the ticks that come
 Twice   a tick that is not newer than those before moves nothing; after a restart the same prices
-        go out again
-Bad     a suspicious, late or impossible tick moves no price (`streams.domain.matching.book`),
-        nor does one of more than a day ahead
+        go out again, and refused ticks that were not committed are counted again
+Bad     a marked, late, far-off or impossible tick moves no price (`streams.domain.tick_checks`),
+        nor does one of more than a day ahead; each is counted by its reason
 """
 
 from streams.domain.matching.book import Book
 from streams.domain.matching.config import DAY_NS, VenueConfig
-from streams.models.market import LastPrice, Quote, Trade
+from streams.domain.refused_ticks import Place, RefusedCounts
+from streams.models.market import LastPrice, Quote, TickReason, Trade
 from streams.ports import Agent, Record, Unit
-from streams.topics import MARKET_LAST
+from streams.topics import MARKET_LAST, MARKET_REFUSED
 
 
 class Prices(Agent[None]):
@@ -23,17 +25,21 @@ class Prices(Agent[None]):
         self._config = VenueConfig()
         self._books: dict[str, Book] = {}
         self._moved: dict[str, int] = {}
+        self._refused = RefusedCounts()
 
     def step(self, unit: Unit[None], record: Record) -> None:
         """Take one tick."""
         tick: Trade | Quote = record.value
         if tick.ts_event_ns > unit.now_ns + DAY_NS:  # the venue drops it too; it would end time
+            self._count(unit, record, TickReason.AHEAD)
             return
         book = self._books.get(tick.symbol)
         if book is None:
             book = self._books[tick.symbol] = Book(self._config)
         if book.trade(tick) if isinstance(tick, Trade) else book.quote(tick):
             self._moved[tick.symbol] = tick.ts_event_ns
+        if book.finding is not None:
+            self._count(unit, record, book.finding)
 
     def on_batch_end(self, unit: Unit[None]) -> None:
         """Publish the symbols that moved."""
@@ -49,3 +55,12 @@ class Prices(Agent[None]):
             )
             unit.emit(MARKET_LAST, symbol, price)
         self._moved.clear()
+
+    def on_timer(self, unit: Unit[None]) -> None:
+        """Publish the counts of refused ticks that are due."""
+        for count in self._refused.due(unit.partition, unit.now_ns):
+            unit.emit(MARKET_REFUSED, count.symbol, count)
+
+    def _count(self, unit: Unit[None], record: Record, reason: TickReason) -> None:
+        place = Place(record.topic, record.partition, record.offset)
+        self._refused.add(record.value, reason, place, unit.now_ns)

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 
 from streams.models.controls import AnyControl
 from streams.models.dead_letters import HandledLetter
-from streams.models.market import LastPrice, Quote, Trade
+from streams.models.market import LastPrice, Quote, RefusedTicks, Trade
 from streams.models.orders import ApprovedOrder, Command, Order, OrderEvent, VenueOrder
 from streams.models.positions import Account, Position
 from streams.models.reconciliation import Reconciliation
@@ -152,6 +152,13 @@ MARKET_LAST = TopicSpec(
     "Newest price of each symbol, conflated.",
     cleanup="compact",
 )
+MARKET_REFUSED = TopicSpec(
+    "market.refused.v1",
+    "symbol",
+    RefusedTicks,
+    "prices",
+    "How many ticks the checks refused or noted, by symbol, reason and minute.",
+)
 CONTROLS = TopicSpec(
     "controls.v1",
     "kind:scope",
@@ -192,6 +199,7 @@ TOPICS: tuple[TopicSpec, ...] = (
     MARKET_TRADES,
     MARKET_QUOTES,
     MARKET_LAST,
+    MARKET_REFUSED,
     CONTROLS,
     DEAD_LETTERS,
     DEAD_LETTERS_HANDLED,

@@ -14,6 +14,7 @@ from streams.topics import (
     DEAD_LETTERS,
     MARKET_LAST,
     MARKET_QUOTES,
+    MARKET_REFUSED,
     MARKET_TRADES,
     ORDERS_APPROVED,
     ORDERS_EVENTS,
@@ -121,9 +122,9 @@ AGENTS: tuple[AgentSpec, ...] = (
     AgentSpec(
         "prices",
         "market",
-        "Newest price of each symbol, conflated.",
+        "Newest price of each symbol, conflated; counts of refused ticks.",
         (MARKET_TRADES, MARKET_QUOTES),
-        (MARKET_LAST,),
+        (MARKET_LAST, MARKET_REFUSED),
     ),
     AgentSpec(
         "history",

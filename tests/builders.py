@@ -5,7 +5,7 @@ Numbers may be given as text: `submit(qty="3.5")`.
 
 from typing import Any
 
-from streams.models.market import LastPrice, Quote, Trade
+from streams.models.market import LastPrice, Quote, RefusedTicks, Trade
 from streams.models.orders import Cancel, Fill, OrderEvent, Replace, Submit
 from streams.ports import Record
 from streams.topics import ORDERS_REQUESTED, TopicSpec
@@ -100,6 +100,24 @@ def last_price(symbol: str = "AIG", last: str | None = "50.00", **fields: Any) -
     """Return the newest prices of a symbol; by default a last price alone."""
     given = {"symbol": symbol, "last": last, "ts_event_ns": NOW_NS, "ts_init_ns": NOW_NS}
     return LastPrice.model_validate(given | fields)
+
+
+def refused(reason: str = "far_off", ticks: int = 1, **fields: Any) -> RefusedTicks:
+    """Return a count of refused ticks of AIG, whose counting began at offset 7 of the trades."""
+    given = {
+        "symbol": "AIG",
+        "reason": reason,
+        "refused": True,
+        "ticks": ticks,
+        "ts_minute_ns": NOW_NS,
+        "source_topic": "market.trades.v1",
+        "source_partition": 0,
+        "source_offset": 7,
+        "sample": '{"price":"60"}',
+        "ts_event_ns": NOW_NS,
+        "ts_init_ns": NOW_NS + SECOND,
+    }
+    return RefusedTicks.model_validate(given | fields)
 
 
 def record(

@@ -22,6 +22,7 @@ from streams.topics import (
     DEAD_LETTERS_HANDLED,
     MARKET_LAST,
     MARKET_QUOTES,
+    MARKET_REFUSED,
     MARKET_TRADES,
     ORDERS_APPROVED,
     ORDERS_EVENTS,
@@ -242,6 +243,15 @@ TABLES: Mapping[str, HistoryTable] = {
         _columns(_text, "symbol")
         + _columns(_dec, "last bid ask")
         + _columns(_time, "ts_event=ts_event_ns ts_init=ts_init_ns"),
+        raw=False,
+    ),
+    MARKET_REFUSED.name: HistoryTable(
+        "refused_ticks_log",
+        _columns(_text, "symbol reason source_topic sample")
+        + _columns(_bool, "refused")
+        + _columns(_u64, "ticks source_offset")
+        + _columns(_u32, "source_partition")
+        + _columns(_time, "ts_minute=ts_minute_ns ts_event=ts_event_ns ts_init=ts_init_ns"),
         raw=False,
     ),
     CONTROLS.name: HistoryTable(

@@ -31,3 +31,30 @@ select
 from last_prices_now
 where {symbol:String} = '' or symbol = {symbol:String}
 order by symbol;
+
+-- name: refused_ticks
+-- Ticks that the checks refused (or noted and took), by symbol and reason, with one of them.
+-- params: symbol= since=1970-01-01 until=2200-01-01
+select
+    symbol,
+    reason,
+    refused,
+    source_topic,
+    sum(ticks) as ticks,
+    count(distinct ts_minute) as minutes,
+    max(ts_minute) as newest_minute,
+    argMax(sample, ts_minute) as sample
+from refused_ticks
+where ({symbol:String} = '' or symbol = {symbol:String})
+    and ts_minute >= parseDateTime64BestEffort({since:String}, 9, 'UTC')
+    and ts_minute < parseDateTime64BestEffort({until:String}, 9, 'UTC')
+group by
+    symbol,
+    reason,
+    refused,
+    source_topic
+order by
+    ticks desc,
+    symbol,
+    reason,
+    source_topic;

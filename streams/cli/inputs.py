@@ -1,21 +1,25 @@
 """Files of orders and ticks as records to produce: JSON lines, CSV and Parquet.
 
 A row that is no order or tick becomes a `BadRow` with its number and the reason, never an
-exception, so that the rows after it go on.
+exception, so that the rows after it go on. Files may be compressed: `.gz` and `.zst`.
 """
 
 import csv
+import gzip
+import io
 import json
 import sys
-from collections.abc import Iterator, Mapping
+import zlib
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO, Literal, cast
 
 from pydantic import ValidationError
 
-from streams.domain.ticks import tick_of_row
+from streams.domain.ticks import Tick, tick_of_row
 from streams.errors import NotFoundError, UsageError
 from streams.models.base import Message
 from streams.models.market import Trade
@@ -37,7 +41,10 @@ SUFFIXES: dict[str, Format] = {
     ".parquet": "parquet",
     ".pq": "parquet",
 }
+COMPRESSED = (".gz", ".zst")
 STDIN = "-"
+#: What a compressed or damaged file raises while it is read.
+_DAMAGED = (EOFError, OSError, zlib.error)
 LINE_BYTES = MAX_RECORD_BYTES - 1_000  # room for the key and Kafka's own framing
 
 
@@ -53,21 +60,31 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class BadRow:
-    """A row that cannot be produced. `number` counts lines (Parquet: rows) from 1."""
+    """A row that cannot be produced. `number` counts lines (Parquet: rows) from 1.
+
+    `code` is what it is counted under; `file` stands where there are several.
+    """
 
     number: int
     reason: str
+    code: str = "bad_row"
+    file: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A record to produce. `raw` is what goes out unchanged, where there is such a thing."""
+    """A record to produce. `raw` is what goes out unchanged, where there is such a thing.
+
+    `note` is what a check found about it that keeps nobody from taking it.
+    """
 
     number: int
     topic: TopicSpec
     key: str | None
     message: Message | None
     raw: bytes | None = None
+    note: str = ""
+    file: str = ""
 
     @property
     def ts_event_ns(self) -> int | None:
@@ -81,21 +98,33 @@ def format_of(file: str, given: Format | None) -> Format:
         return given
     if file == STDIN:
         return "jsonl"
-    suffix = Path(file).suffix.lower()
+    path = Path(file)
+    suffix = Path(path.stem if path.suffix.lower() in COMPRESSED else path).suffix.lower()
     if suffix not in SUFFIXES:
         raise UsageError(f"the format of {file} is not known; give --format jsonl, csv or parquet")
     return SUFFIXES[suffix]
 
 
-def read_rows(file: str, source: Format) -> Iterator[Row | BadRow]:
-    """Yield the rows of a file, or of standard input for `-`; blank lines are left out."""
-    with _opened(file) as stream:
-        if source == "jsonl":
-            yield from _json_rows(stream)
-        elif source == "csv":
-            yield from _csv_rows(stream)
-        else:
-            yield from _parquet_rows(stream)
+def read_rows(
+    file: str, source: Format, opened: Callable[[BinaryIO], None] | None = None
+) -> Iterator[Row | BadRow]:
+    """Yield the rows of a file, or of standard input for `-`; blank lines are left out.
+
+    `opened` is given the file as it is on disk, so that somebody can ask how far it was read.
+    A file that is damaged ends with a bad row.
+    """
+    number = 0
+    with _opened(file) as stored:
+        if opened is not None:
+            opened(stored)
+        stream = _decompressed(file, stored)
+        readers = {"jsonl": _json_rows, "csv": _csv_rows, "parquet": _parquet_rows}
+        try:
+            for row in readers[source](stream):
+                number = row.number
+                yield row
+        except _DAMAGED as error:
+            yield BadRow(number + 1, f"the file is damaged here, its rest is lost: {error}")
 
 
 def order_item(row: Row) -> Item | BadRow:
@@ -120,14 +149,23 @@ def raw_order_item(row: Row) -> Item | BadRow:
     return Item(row.number, ORDERS_REQUESTED, key, None, row.raw)
 
 
-def tick_item(row: Row) -> Item | BadRow:
-    """Return a trade or quote of the row, keyed by its symbol."""
+def tick_item(
+    row: Row,
+    tick_of: Callable[[Mapping[str, Any], int], Tick] = tick_of_row,
+    file: str = "",
+) -> Item | BadRow:
+    """Return a trade or quote of the row, keyed by its symbol; its number is its `seq`."""
     try:
-        tick = tick_of_row(_cells(row), row.number)
+        tick = tick_of(cells_of(row), row.number)
     except (ValueError, ArithmeticError, TypeError, RecursionError) as error:
-        return BadRow(row.number, reason_of(error))
+        return BadRow(row.number, reason_of(error), file=file)
+    return item_of(tick, row.number, file)
+
+
+def item_of(tick: Tick, number: int, file: str = "") -> Item:
+    """Return a tick as a record of its kind's topic."""
     topic = MARKET_TRADES if isinstance(tick, Trade) else MARKET_QUOTES
-    return Item(row.number, topic, tick.symbol, tick)
+    return Item(number, topic, tick.symbol, tick, file=file)
 
 
 def reason_of(error: Exception) -> str:
@@ -142,8 +180,9 @@ def reason_of(error: Exception) -> str:
     return "; ".join(parts)
 
 
-def _cells(row: Row) -> Mapping[str, Any]:
-    cells = row.cells if row.cells is not None else json.loads(row.raw)
+def cells_of(row: Row) -> Mapping[str, Any]:
+    """Return a row's cells by name; numbers of JSON keep their digits. Raises for other JSON."""
+    cells = row.cells if row.cells is not None else json.loads(row.raw, parse_float=Decimal)
     if not isinstance(cells, Mapping):
         raise TypeError("not a JSON object")
     return cells
@@ -189,6 +228,17 @@ def _opened(file: str) -> Iterator[BinaryIO]:
         yield stream
 
 
+def _decompressed(file: str, stored: BinaryIO) -> BinaryIO:
+    suffix = Path(file).suffix.lower()
+    if suffix == ".gz":
+        return cast(BinaryIO, gzip.open(stored))
+    if suffix == ".zst":
+        import pyarrow as pa
+
+        return cast(BinaryIO, io.BufferedReader(pa.CompressedInputStream(stored, "zstd")))
+    return stored
+
+
 def _json_rows(stream: BinaryIO) -> Iterator[Row | BadRow]:
     for number, line in enumerate(stream, start=1):
         raw = line.strip()
@@ -202,11 +252,21 @@ def _csv_rows(stream: BinaryIO) -> Iterator[Row | BadRow]:
     # Bytes that are no UTF-8 are kept as lone surrogates, which the models then refuse by field.
     text = (line.decode("utf-8", "surrogateescape") for line in stream)
     reader = csv.reader(line.removeprefix("\ufeff") for line in text)
-    header = next(reader, None)
+    try:
+        header = next(reader, None)
+    except csv.Error as error:
+        raise UsageError(f"the first line is no head of CSV: {error}") from error
     if header is None:
         return
     names = [name.strip() for name in header]
-    for cells in reader:
+    while True:
+        try:
+            cells = next(reader, None)
+        except csv.Error as error:
+            yield BadRow(reader.line_num, f"no line of CSV: {error}")
+            continue
+        if cells is None:
+            return
         if not cells:
             continue
         if len(cells) != len(names):
@@ -229,7 +289,32 @@ def _parquet_rows(stream: BinaryIO) -> Iterator[Row]:
     except (pa.ArrowException, OSError) as error:
         raise UsageError(f"this is no Parquet file: {error}") from error
     number = 0
-    for batch in file.iter_batches(batch_size=10_000):
-        for cells in batch.to_pylist():
+    for batch in _batches(file):
+        for cells in _times_as_numbers(batch).to_pylist():
             number += 1
             yield Row(number, "parquet", cells=cells)
+
+
+def _batches(file: Any) -> Iterator[Any]:
+    import pyarrow as pa
+
+    try:
+        yield from file.iter_batches(batch_size=10_000)
+    except pa.ArrowException as error:
+        raise OSError(str(error)) from error
+
+
+def _times_as_numbers(batch: Any) -> Any:
+    """Return a batch whose timestamps are nanoseconds UTC; as text where they name no zone."""
+    import pyarrow as pa
+
+    for place, field in enumerate(batch.schema):
+        if pa.types.is_timestamp(field.type):
+            column = batch.column(place)
+            column = (
+                column.cast(pa.timestamp("ns", "UTC")).cast(pa.int64())
+                if field.type.tz is not None
+                else column.cast(pa.string())
+            )
+            batch = batch.set_column(place, field.name, column)
+    return batch

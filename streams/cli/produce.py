@@ -49,18 +49,13 @@ def orders(
     `take_profit.limit_price` for a field of a part. Exit code 6: some lines were left out.
     """
     from streams.cli.inputs import order_item, raw_order_item
+    from streams.cli.producing import run_items
     from streams.errors import UsageError
 
     if raw and shift != "none":
         raise UsageError("--raw sends lines unchanged; it goes with --shift none only")
-    _run(
-        _items(file, format_, limit, raw_order_item if raw else order_item),
-        shift=shift,
-        speed=speed,
-        moves_session=False,
-        dry_run=dry_run,
-        as_json=as_json,
-    )
+    items = _items(file, format_, limit, raw_order_item if raw else order_item)
+    run_items(items, shift=shift, speed=speed, dry_run=dry_run, as_json=as_json)
 
 
 @app.command()
@@ -85,21 +80,27 @@ def ticks(
 ) -> None:
     """Publish trades and quotes to market.trades and market.quotes, keyed by symbol.
 
-    Rows have the fields of the topics' messages, or the columns of the sample
-    (streams/data/README.md). Exit code 6: some lines were left out.
+    Rows have the fields of the topics' messages, or the columns of another layout that `import`
+    knows; unlike there, no check but the messages' own leaves one out. Exit code 6: some lines
+    were left out.
     """
-    from streams.cli.inputs import tick_item
+    from itertools import islice
+
+    from streams.cli.producing import run_items
+    from streams.cli.tick_source import TickSource
     from streams.errors import UsageError
 
     if (file is None) == (not sample):
         raise UsageError("give a file, - for standard input, or --sample")
-    _run(
-        _items(file or sample_file(), format_, limit, tick_item),
+    source = TickSource([file or sample_file()], source=format_)
+    run_items(
+        islice(source.items(), limit),
         shift=shift or ("now" if sample else "none"),
         speed=speed,
-        moves_session=True,
+        moved_by="produce",
         dry_run=dry_run,
         as_json=as_json,
+        done=lambda _: source.done(),
     )
 
 
@@ -125,38 +126,3 @@ def _items(
 
     for row in islice(read_rows(file, format_of(file, source)), limit):
         yield convert(row) if isinstance(row, Row) else row
-
-
-def _run(
-    items: "Iterator[Item | BadRow]",
-    *,
-    shift: str,
-    speed: str,
-    moves_session: bool,
-    dry_run: bool,
-    as_json: bool,
-) -> None:
-    """Produce the items, print the summary, and exit with the code that fits it."""
-    import asyncio
-
-    from streams.cli.output import emit
-    from streams.cli.pace import Pace, parse_shift, parse_speed
-    from streams.cli.producing import Run, progress
-    from streams.errors import IncompleteError
-    from streams.settings import Settings
-
-    run = Run(
-        Settings(),
-        items,
-        pace=Pace(parse_speed(speed)),
-        shift_ns=parse_shift(shift),
-        moves_session=moves_session,
-    )
-    with progress(run):
-        if dry_run:
-            run.check()
-        else:
-            asyncio.run(run.produce())
-    emit(run.summary(), as_json)
-    if run.bad:
-        raise typer.Exit(IncompleteError.exit_code)

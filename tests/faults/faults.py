@@ -272,7 +272,7 @@ ALL: Mapping[str, Fault] = {
         Fault("gateway stands still", partial(stand_still, role="gateway")),
         Fault("orders stands still", partial(stand_still, role="orders")),
         Fault("rebalance storm", partial(storm, rounds=10)),
-        Fault("rebalance squall", partial(storm, rounds=3)),
+        Fault("rebalance squall", partial(storm, rounds=2)),
         Fault("orders disk full", partial(disk_full, role="orders"), (2.0, 4.0)),
         Fault("gateway disk full", partial(disk_full, role="gateway"), (2.0, 4.0)),
         Fault("kafka disk full", kafka_disk_full, (3.0, 5.0)),

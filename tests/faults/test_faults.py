@@ -52,32 +52,32 @@ async def survives(h: Harness, *faults: Fault) -> Seen:
 async def test_workers_may_be_killed_at_any_moment(broken: Harness) -> None:
     """Kill each role at random, and the order path at one step after another."""
     kills = [ALL[f"kill {role}"] for role in ("orders", "gateway", "market", "history")]
-    seen = await survives(broken, *kills, crash("orders", 3), crash("gateway", 3))
-    assert broken.counts["crash_steps"] >= 5
+    seen = await survives(broken, *kills, crash("orders", 2), crash("gateway", 2))
+    assert broken.counts["crash_steps"] >= 4
     assert Facts(seen).repeated() > 0  # else nothing was redelivered, and nothing was tried
 
 
 async def test_kafka_may_be_killed(broken: Harness) -> None:
-    """Kill Kafka with records on their way, and again while the workers find it."""
-    await survives(broken, ALL["kill kafka"], ALL["kill orders"], ALL["kill kafka"])
+    """Kill Kafka with records on their way, then a worker that has just found it again."""
+    await survives(broken, ALL["kill kafka"], ALL["kill orders"])
 
 
 async def test_workers_come_and_go(broken: Harness) -> None:
     """Workers join and leave under load; one stands still past its session, then wakes up."""
     await survives(broken, ALL["rebalance squall"], ALL["gateway stands still"])
-    assert broken.counts["rebalances"] >= 4
+    assert broken.counts["rebalances"] >= 3
 
 
 async def test_what_is_around_may_be_away(broken: Harness) -> None:
     """ClickHouse, Valkey, a broker break off or do not answer; disks are full; some is poison."""
-    names = ("clickhouse cut", "valkey hole", "clickhouse hole", "kill clickhouse")
-    more = ("valkey refuse", "orders disk full", "poison a little", "broker timeout_after")
+    names = ("clickhouse cut", "valkey hole", "kill clickhouse")
+    more = ("orders disk full", "poison a little", "broker timeout_after")
     await survives(broken, *(ALL[name] for name in (*names, *more)))
     assert broken.keeper.ends[70] > 0  # a worker gave up for want of room
 
 
 async def test_any_node_of_three_may_be_lost(tmp_path: Path) -> None:
-    """Kill one node of a cluster after another, each with records on their way."""
+    """Kill one node of a cluster with records on their way; the long form kills each."""
     async with harness(
         tmp_path,
         seed=SEED,
@@ -86,5 +86,5 @@ async def test_any_node_of_three_may_be_lost(tmp_path: Path) -> None:
         make_services=Cluster,
         **cluster_settings(),
     ) as h:
-        await survives(h, CLUSTER_FAULTS["lose each node"])
-        assert h.counts["broker_restarts"] == 3
+        await survives(h, CLUSTER_FAULTS["lose a node"])
+        assert h.counts["broker_restarts"] == 1

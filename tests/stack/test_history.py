@@ -38,6 +38,7 @@ from streams.topics import (
     DEAD_LETTERS_HANDLED,
     MARKET_LAST,
     MARKET_QUOTES,
+    MARKET_REFUSED,
     MARKET_TRADES,
     ORDERS_APPROVED,
     ORDERS_EVENTS,
@@ -58,6 +59,7 @@ from tests.builders import (
     last_price,
     quote,
     record,
+    refused,
     replace,
     submit,
     trade,
@@ -159,6 +161,7 @@ SAMPLES: dict[str, list[Any]] = {
     MARKET_TRADES.name: [trade(seq=1, exchange="P", conditions="@F", suspicious=True), trade()],
     MARKET_QUOTES.name: [quote(seq=1, exchange="Q"), quote().model_copy(update={"bid": None})],
     MARKET_LAST.name: [last_price(bid="49.99")],
+    MARKET_REFUSED.name: [refused(), refused("locked", 3, refused=False, source_partition=2)],
     CONTROLS.name: [KillSwitch(scope="account:A1", engaged=True, version=4, by="me", reason="x")],
     DEAD_LETTERS_HANDLED.name: [
         HandledLetter(letter="0:7", action=Action.RETRIED, attempt=2, by="me", ts_event_ns=NOW_NS)
@@ -365,6 +368,7 @@ def test_a_redelivered_batch_lands_once(stack: Settings) -> None:
         (MARKET_TRADES, "trades"),
         (MARKET_QUOTES, "quotes"),
         (MARKET_LAST, "last_prices_now"),
+        (MARKET_REFUSED, "refused_ticks"),
         (CONTROLS, "control_updates"),
         (CONTROLS, "controls_now"),
         (DEAD_LETTERS, "dead_letters"),

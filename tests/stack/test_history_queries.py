@@ -19,6 +19,7 @@ from streams.settings import Settings
 from streams.topics import (
     DEAD_LETTERS,
     MARKET_LAST,
+    MARKET_REFUSED,
     MARKET_TRADES,
     ORDERS_EVENTS,
     ORDERS_REQUESTED,
@@ -26,7 +27,7 @@ from streams.topics import (
     POSITIONS_UPDATES,
     RECONCILIATIONS,
 )
-from tests.builders import NOW_NS, event, fill, last_price, submit, trade
+from tests.builders import NOW_NS, event, fill, last_price, refused, submit, trade
 from tests.stack.history_support import answer, new_database, records, store
 
 MS = 1_000_000
@@ -148,6 +149,16 @@ COMPARED = [
     compared("position", 11, account="A1", symbol="NEW", ours="1", theirs="3"),  # not through yet
 ]
 
+#: 5 in a minute, told twice while they grew; 1 more counted after a restart; 3 a minute later.
+COUNTS = [
+    refused(ticks=2),
+    refused(ticks=5),
+    refused(ticks=1, source_offset=9),
+    refused(ticks=3, ts_minute_ns=T + 60_000 * MS, sample='{"price":"61"}'),
+    refused("locked", 2, refused=False),
+    refused(symbol="IBM"),
+]
+
 
 async def filled(stack: Settings) -> Settings:
     """Return a database with the rows above; everything was delivered twice."""
@@ -172,6 +183,7 @@ async def filled(stack: Settings) -> Settings:
             [last_price("AIG", "49", ts_event_ns=T), last_price("AIG", "51", ts_event_ns=T + 1)],
         ),
         records(RECONCILIATIONS, COMPARED + COMPARED),
+        records(MARKET_REFUSED, COUNTS + COUNTS),
         [letter, again],
     )
     return settings
@@ -261,6 +273,10 @@ CASES: list[tuple[str, dict[str, str], str, list[tuple[Any, ...]]]] = [
         ],
     ),
     ("last_prices", {}, "symbol last", [("AIG", D(51))]),
+    (
+        "refused_ticks", {"symbol": "AIG"}, "reason refused ticks minutes sample",
+        [("far_off", True, 9, 2, '{"price":"61"}'), ("locked", False, 2, 1, '{"price":"60"}')],
+    ),
     (
         "dead_letters_by_code", {}, "code agent source_topic records example",
         [("BAD_JSON", "validator", "orders.requested.v1", 1, "not JSON")],

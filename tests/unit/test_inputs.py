@@ -155,3 +155,23 @@ def test_files_that_cannot_be_read_are_errors(tmp_path: Path) -> None:
         list(read_rows(str(tmp_path), "csv"))
     with pytest.raises(UsageError, match="--format"):
         format_of("orders.txt", None)
+
+
+def test_a_line_that_is_no_csv_is_named(tmp_path: Path) -> None:
+    """A cell beyond what a CSV reader takes is a bad row, and the next one goes on."""
+    path = tmp_path / "t.csv"
+    path.write_bytes(b"symbol,ts_event_ns,price,size\nAIG,5," + b"9" * 200_000 + b",1\nAIG,6,1,1\n")
+    items = [tick_item(r) if isinstance(r, Row) else r for r in read_rows(str(path), "csv")]
+    assert [(item.number, isinstance(item, Item)) for item in items] == [(2, False), (3, True)]
+    assert isinstance(items[0], BadRow)
+    assert items[0].reason.startswith("no line of CSV: field larger")
+
+
+def test_json_numbers_of_ticks_keep_their_digits() -> None:
+    """What is written is what counts, not the float nearest to it."""
+    raw = b'{"symbol":"AIG","ts_event_ns":5,"price":0.1000000000,"size":3}'
+    item = tick_item(Row(1, "jsonl", raw=raw.replace(b"0000,", b"0001,").replace(b"0.1", b"0.01")))
+    assert isinstance(item, BadRow)  # more than nine places
+    exact = tick_item(Row(1, "jsonl", raw=raw.replace(b"0.1000000000", b"0.100000001")))
+    assert isinstance(exact, Item)
+    assert getattr(exact.message, "price", None) == Decimal("0.100000001")

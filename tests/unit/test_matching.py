@@ -277,12 +277,33 @@ STOPS: list[Row] = [
         lambda w: (
             w.print("50")
             .send(type="trailing_stop", trail_percent="10")
+            .print("46")
+            .print("42")
             .print("40")
             .print("43.9")
             .print("44")
         ),
         ["accepted", "triggered", "fill 10 @ 44"],
         "a buy trails the lowest price by a percentage",
+    ),
+    (
+        lambda w: (
+            w.print("50")
+            .send(type="stop", stop_price="51")
+            .print("60")
+            .print("50")
+            .print("60")
+            .print("60.5")
+        ),
+        ["accepted"],
+        "a far-off print triggers nothing, nor do two",
+    ),
+    (
+        lambda w: (
+            w.print("50").send(type="stop", stop_price="51").print("60").print("60.5").print("61")
+        ),
+        ["accepted", "triggered", "fill 10 @ 61"],
+        "three that agree say that the price did move",
     ),
     (
         lambda w: (

@@ -8,7 +8,7 @@ import pytest
 from agents.prices import Prices
 from streams.domain.matching.config import DAY_NS
 from streams.models.market import LastPrice, Quote, Trade
-from streams.topics import MARKET_LAST, MARKET_TRADES
+from streams.topics import MARKET_LAST, MARKET_REFUSED, MARKET_TRADES
 from tests.builders import NOW_NS, quote, record, trade
 from tests.fakes import MemoryUnit
 
@@ -87,3 +87,28 @@ def test_the_same_ticks_give_the_same_prices() -> None:
     """A worker that starts anew publishes what the one before did."""
     ticks = (trade(), quote(), trade("IBM", "180"))
     assert run(*ticks) == run(*ticks)
+
+
+def test_refused_ticks_are_counted_by_reason() -> None:
+    """Nothing for each tick; the timer publishes the counts, with the first one as sample."""
+    agent = Prices()
+    unit: MemoryUnit[None] = MemoryUnit(now_ns=NOW_NS)
+    ticks = [
+        trade(price="50.00"),
+        trade(price="60.00", ts_event_ns=NOW_NS + 1),
+        trade(price="0"),
+        trade(price="70.00", ts_event_ns=NOW_NS + 2),
+        trade(ts_event_ns=NOW_NS + DAY_NS + 1),
+        quote(bid="51", ask="50"),
+    ]
+    for offset, tick in enumerate(ticks):
+        agent.step(unit, record(tick, MARKET_TRADES, offset))
+    agent.on_batch_end(unit)
+    assert unit.values(MARKET_REFUSED) == []
+    agent.on_timer(unit)
+    counts = unit.values(MARKET_REFUSED)
+    found = {count.reason: (count.ticks, count.source_offset) for count in counts}
+    assert found == {"far_off": (2, 1), "out_of_order": (1, 2), "ahead": (1, 4), "crossed": (1, 5)}
+    assert '"price":"60.00"' in counts[0].sample
+    (last,) = unit.values(MARKET_LAST)
+    assert (last.last, last.bid, last.ask) == (50, None, None)

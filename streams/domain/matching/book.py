@@ -8,6 +8,8 @@ dropped until its next row. Locked sides (bid = ask) stand.
 
 Liquidity is consumed: what orders took from a level is gone until a row with another price or
 size for that side, or the next print. A row that repeats its side says nothing new.
+
+Which ticks count is what `streams.domain.tick_checks` says.
 """
 
 from decimal import Decimal
@@ -17,10 +19,10 @@ from streams.domain.decimals import ZERO
 from streams.domain.matching.config import VenueConfig
 from streams.domain.matching.exact import floor_times
 from streams.domain.matching.records import BookRecord, LevelRecord
-from streams.models.market import Quote, Trade
+from streams.domain.tick_checks import MAX_NUMBER, NOTED, TickChecks
+from streams.models.market import Quote, TickReason, Trade
 
-#: A price at or above this, or a size, is bad data; sums of products below it stay exact.
-MAX_NUMBER = Decimal(1_000_000_000)
+_LATE = frozenset({TickReason.DUPLICATE, TickReason.OUT_OF_ORDER, TickReason.STALE})
 
 
 class Level:
@@ -46,7 +48,7 @@ class Level:
 class Book:
     """The market of one symbol."""
 
-    __slots__ = ("_config", "_quote", "_trade", "ask", "bid", "last")
+    __slots__ = ("_checks", "_config", "ask", "bid", "finding", "last")
 
     def __init__(self, config: VenueConfig, record: BookRecord | None = None) -> None:
         empty = LevelRecord()
@@ -54,16 +56,25 @@ class Book:
         self.bid = Level(record.bid if record else empty)
         self.ask = Level(record.ask if record else empty)
         self.last = Level(record.last if record else empty)
-        self._quote = record.quote if record else (0, 0)
-        self._trade = record.trade if record else (0, 0)
+        #: What the checks found about the newest tick that was given, taken or not.
+        self.finding: TickReason | None = None
+        self._checks = TickChecks(
+            config.checks,
+            newest_trade=record.trade if record else (0, 0),
+            newest_quote=record.quote if record else (0, 0),
+            last=(self.last.px, self.last.ts_ns),
+            sides=(self.bid.px, self.ask.px),
+        )
 
     def quote(self, quote: Quote) -> bool:
-        """Apply a quote; return False for one that is late, a repetition or bad."""
-        ts, seq = quote.ts_event_ns, quote.seq
-        if _seen(ts, seq, self._quote):
+        """Apply a quote; return False for one that is late or a repetition.
+
+        A bad side, or two sides that cross, take away what stood there.
+        """
+        found = self.finding = self._checks.quote(quote)
+        if found in _LATE:
             return False
-        self._quote = ts, seq
-        bid, ask = quote.bid, quote.ask
+        ts, bid, ask = quote.ts_event_ns, quote.bid, quote.ask
         if bid is not None:
             self._set(self.bid, bid, quote.bid_size, ts)
         if ask is not None:
@@ -74,23 +85,19 @@ class Book:
         return True
 
     def trade(self, trade: Trade) -> bool:
-        """Apply a print; return False for one that is late, a repetition, bad or suspicious."""
-        ts, seq = trade.ts_event_ns, trade.seq
-        price, size = trade.price, trade.size
-        if _seen(ts, seq, self._trade):
+        """Apply a print; return False for one that is late, a repetition, bad or far off."""
+        found = self.finding = self._checks.trade(trade)
+        if found is not None and found not in NOTED:
             return False
-        self._trade = ts, seq
-        if trade.suspicious or not (0 < price < MAX_NUMBER and 0 < size < MAX_NUMBER):
-            return False
-        last = self.last
-        last.px, last.size, last.ts_ns = price, size, ts
+        last, size = self.last, trade.size
+        last.px, last.size, last.ts_ns = trade.price, size, trade.ts_event_ns
         last.left = self._takeable(size)
         return True
 
     @property
     def print_seq(self) -> int:
         """Return the number of the newest print within its source."""
-        return self._trade[1]
+        return self._checks.newest_trade[1]
 
     def quoted(self, *, buying: bool) -> Level | None:
         """Return the live quote that an order meets (a buy: the ask), or None."""
@@ -120,8 +127,8 @@ class Book:
             bid=self.bid.record(),
             ask=self.ask.record(),
             last=self.last.record(),
-            quote=self._quote,
-            trade=self._trade,
+            quote=self._checks.newest_quote,
+            trade=self._checks.newest_trade,
         )
 
     def _set(self, level: Level, price: Decimal, size: Decimal | None, ts: int) -> None:
@@ -141,11 +148,3 @@ class Book:
             return
         self.bid.clear()
         self.ask.clear()
-
-
-def _seen(ts: int, seq: int, newest: tuple[int, int]) -> bool:
-    """Return whether a tick is older than the newest of its kind, or that very one again.
-
-    A source that does not number its ticks sends `seq` 0; equal times are then all taken.
-    """
-    return ts < newest[0] or (ts == newest[0] and 0 < seq <= newest[1])

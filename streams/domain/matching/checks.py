@@ -2,8 +2,8 @@
 
 from decimal import Decimal
 
-from streams.domain.matching.book import MAX_NUMBER
 from streams.domain.refusals import Code
+from streams.domain.tick_checks import MAX_NUMBER
 from streams.models.orders import (
     OrderClass,
     OrderTerms,

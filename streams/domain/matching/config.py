@@ -1,8 +1,10 @@
 """How the virtual venue behaves: one frozen record, the same values for every symbol."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from hashlib import blake2b
+
+from streams.domain.tick_checks import TickLimits
 
 SECOND_NS = 1_000_000_000
 DAY_NS = 86_400 * SECOND_NS
@@ -27,6 +29,7 @@ class VenueConfig:
               count until the venue's time is `max_age_ns` past them.
     Time      `follow_clock`: the venue's time also moves by the clock, as live trading needs.
               Without it time moves by records alone, as replays need.
+    Checks    Which ticks move nothing: `checks`, the limits of `streams.domain.tick_checks`.
     Memory    A closed order is known for `remember_ns` after it closed; an order that was
               approved longer ago than that is refused, since it may have been executed and
               forgotten.
@@ -48,6 +51,7 @@ class VenueConfig:
     max_age_ns: int = 900 * SECOND_NS
     gtc_days: int = 90
     follow_clock: bool = True
+    checks: TickLimits = field(default_factory=TickLimits)
     remember_ns: int = 600 * SECOND_NS
 
 
