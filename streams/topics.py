@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pydantic import TypeAdapter
 
 from streams.models.controls import AnyControl
-from streams.models.market import LastPrice, Quote, Trade
+from streams.models.market import Bar, LastPrice, Quote, Trade
 from streams.models.orders import ApprovedOrder, Command, Order, OrderEvent, VenueOrder
 from streams.models.positions import Account, Position
 
@@ -136,6 +136,14 @@ MARKET_LAST = TopicSpec(
     "Newest price of each symbol, conflated.",
     cleanup="compact",
 )
+MARKET_BARS = TopicSpec(
+    "market.bars.v1",
+    "symbol",
+    Bar,
+    "bars",
+    "Bars: each when it is final, and again with a higher `rev` whenever it is restated.",
+    retention_days=30,
+)
 CONTROLS = TopicSpec(
     "controls.v1",
     "kind:scope",
@@ -165,6 +173,7 @@ TOPICS: tuple[TopicSpec, ...] = (
     MARKET_TRADES,
     MARKET_QUOTES,
     MARKET_LAST,
+    MARKET_BARS,
     CONTROLS,
     DEAD_LETTERS,
 )

@@ -6,14 +6,14 @@ process, because a Faust agent that lets an exception out acknowledges what it d
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import faust
 import structlog
 
 from streams import clock
-from streams.ports import Agent, AsyncAgent, Malformed, Record
+from streams.ports import Agent, AsyncAgent, BulkAgent, Malformed, Record
 from streams.transport.codec import Batch
 from streams.transport.consumer import Consumer
 from streams.transport.driver import Producer
@@ -32,6 +32,8 @@ SLICE_S = 0.01
 #: How long it works before what it has done is published. Every unit costs about as much as ten
 #: records, here and in Kafka, so cutting a batch finer makes everything slower, latency too.
 UNIT_S = 0.05
+#: Records that a bulk agent is given at once: some milliseconds of work.
+FOLD = 1_000
 #: Batches that one agent that awaits works on at once.
 MAX_AWAITING = 64
 #: How long batches under way at such an agent are waited for when partitions are given up.
@@ -144,10 +146,9 @@ class Runner:
         applied = self._applied_below(batch, state)
         unit = self._unit(batch.partition, state)
         began = turn = clock.monotonic()
-        for record in batch.records:
-            unit.begin()
-            self._apply(agent, unit, record, redelivered=record.offset < applied)
-            unit.finish(record)
+        apply: Any = self._fold if isinstance(agent, BulkAgent) else self._apply
+        for portion in self._portions(batch):
+            apply(agent, unit, portion, applied)
             now = clock.monotonic()
             if unit.is_full() or now - began > UNIT_S:
                 agent.on_batch_end(unit)
@@ -159,6 +160,13 @@ class Runner:
         agent.on_batch_end(unit)
         await self.publisher.publish(unit, lambda: self.ledger.done(tp, first))
 
+    def _portions(self, batch: Batch) -> Sequence[Any]:
+        """Return what the agent is given at a time: a record, or many of them."""
+        records = batch.records
+        if not isinstance(self.agent, BulkAgent):
+            return records
+        return [records[first : first + FOLD] for first in range(0, len(records), FOLD)]
+
     def _check_order(self, batch: Batch) -> None:
         """End the process if a delivery went missing: state must never jump over records."""
         tp = batch.source, batch.partition
@@ -167,15 +175,17 @@ class Runner:
             die(f"agent {self.name} got {tp} after {batch.follows}, but worked to {worked}")
         self._worked[tp] = batch.end
 
-    def _apply(
-        self, agent: Agent[Any], unit: UnitOfWork, record: Record, *, redelivered: bool
-    ) -> None:
+    def _apply(self, agent: Agent[Any], unit: UnitOfWork, record: Record, applied: int) -> None:
+        unit.begin()
         self.records += 1
-        if redelivered:
+        if record.offset < applied:
             self.redelivered += 1
             record = _marked(record)
-        if self._undecodable(unit, record):
-            return
+        if not self._undecodable(unit, record):
+            self._step(agent, unit, record)
+        unit.finish(record)
+
+    def _step(self, agent: Agent[Any], unit: UnitOfWork, record: Record) -> None:
         try:
             agent.step(unit, record)
         except Exception as error:
@@ -183,6 +193,29 @@ class Runner:
             unit.roll_back()
             self._rebuild(agent, unit)
             unit.set_aside(record, "AGENT_ERROR", describe(error))
+
+    def _fold(
+        self, agent: BulkAgent[Any], unit: UnitOfWork, records: Sequence[Record], applied: int
+    ) -> None:
+        """Give a bulk agent its records at once, or one by one where something is in the way."""
+        if records[0].offset < applied or not self._folded(agent, unit, records):
+            for record in records:
+                self._apply(agent, unit, record, applied)
+
+    def _folded(self, agent: BulkAgent[Any], unit: UnitOfWork, records: Sequence[Record]) -> bool:
+        unit.begin()
+        rejected = self.rejected
+        try:
+            agent.fold(unit, [one for one in records if not self._undecodable(unit, one)])
+        except Exception:
+            log.exception("fold_failed", agent=self.name, offset=records[0].offset)
+            unit.roll_back()
+            self._rebuild(agent, unit)
+            self.rejected = rejected
+            return False
+        self.records += len(records)
+        unit.finish(records[-1])
+        return True
 
     def _undecodable(self, unit: UnitOfWork, record: Record) -> bool:
         if isinstance(record.value, Malformed):

@@ -74,7 +74,12 @@ class Book:
         return True
 
     def trade(self, trade: Trade) -> bool:
-        """Apply a print; return False for one that is late, a repetition, bad or suspicious."""
+        """Apply a print; return False for one that is late, a repetition, bad or suspicious.
+
+        A correction or cancel of an earlier print moves nothing either: it is no trade of now.
+        """
+        if trade.correction_of is not None or trade.canceled:
+            return False
         ts, seq = trade.ts_event_ns, trade.seq
         price, size = trade.price, trade.size
         if _seen(ts, seq, self._trade):

@@ -1,0 +1,77 @@
+"""What is stored of bars: prints by the bar they fall in, bars as published, symbols' clocks."""
+
+from typing import Annotated, Any, Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from streams.models.market import Bar
+
+
+class _Row(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class PrintsRow(_Row):
+    """Some prints of one bar of the lowest frame, as `prints.packed` writes them."""
+
+    kind: Literal["prints"] = "prints"
+    end_ns: int
+    prints: str
+
+
+class BarRow(_Row):
+    """A bar that was closed; without `bar` nothing in it counted, and nothing was published."""
+
+    kind: Literal["bar"] = "bar"
+    bar: Bar | None = None
+    drop_ns: int
+
+
+class CountRow(_Row):
+    """How far the bars of a counted frame have come: what stands in the one that is open."""
+
+    kind: Literal["count"] = "count"
+    counted: str = "0"
+    session: str = ""
+    start: str = ""
+    upto: str = ""
+
+
+class SymbolRow(_Row):
+    """A symbol's clock: the newest venue time; its frames; the repetitions that were dropped."""
+
+    kind: Literal["symbol"] = "symbol"
+    frames: str
+    event_ns: int
+    duplicates: int = 0
+
+
+BarsRecord = Annotated[PrintsRow | BarRow | CountRow | SymbolRow, Field(discriminator="kind")]
+
+
+class Rows(Protocol):
+    """Where rows are kept; the unit of work of an agent is one."""
+
+    now_ns: int
+
+    def get(self, key: str) -> Any:
+        """Return the row of a key, or None."""
+
+    def put(self, key: str, value: Any) -> None:
+        """Set the row of a key."""
+
+    def delete(self, key: str) -> None:
+        """Remove a key."""
+
+    def scan(self, prefix: str = "") -> Any:
+        """Yield keys that start with `prefix`, in order, with their rows."""
+
+
+def bar_key(symbol: str, frame: str, start_ns: int) -> str:
+    """Return the key of a bar."""
+    return f"{symbol}|b|{frame}|{start_ns:020d}"
+
+
+def prints_key(symbol: str, start_ns: int, offset: int | None = None) -> str:
+    """Return the key of prints that begin at an offset, or the prefix of all of a bar."""
+    return f"{symbol}|p|{start_ns:020d}|" + ("" if offset is None else f"{offset:020d}")
