@@ -5,6 +5,7 @@ Whatever comes in, decoding answers with a message or with `Malformed`; it never
 
 from collections.abc import Callable, Iterator
 from functools import cache, partial
+from itertools import repeat
 from types import NoneType
 from typing import Any, get_args
 
@@ -13,9 +14,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from streams.models.base import SCHEMA_VERSION
 from streams.ports import Malformed, Record
-
-#: Larger values are refused before they are parsed.
-MAX_VALUE_BYTES = 256 * 1024
+from streams.transport.quick import MAX_VALUE_BYTES, QUICK
 
 _NUMBER_ERRORS = {
     "finite_number",
@@ -156,13 +155,19 @@ class Batch:
     def records(self) -> list[Record]:
         """Return the decoded records, in offset order."""
         if self._decoded is None:
-            self._decoded = [self._record(raw) for raw in self._raw]
+            quick = QUICK.get(self.topic)
+            values = quick([raw.value for raw in self._raw]) if quick else repeat(None)
+            self._decoded = [
+                self._record(raw, value) for raw, value in zip(self._raw, values, strict=False)
+            ]
         return self._decoded
 
-    def _record(self, raw: ConsumerRecord[bytes, bytes]) -> Record:
-        value: Any = raw.value
-        if value is not None and self._adapter is not None:
-            value = decode(self._adapter, value)
+    def _record(self, raw: ConsumerRecord[bytes, bytes], value: Any) -> Record:
+        """Return a record; `value` is its message if that is known already."""
+        if value is None:
+            value = raw.value
+            if value is not None and self._adapter is not None:
+                value = decode(self._adapter, value)
         return Record(
             self.topic,
             self.partition,

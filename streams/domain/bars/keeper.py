@@ -15,13 +15,14 @@ from streams.domain.bars.rows import BarsRecord, Rows, SymbolRow
 from streams.domain.bars.spans import DAY_NS, Spans
 from streams.domain.bars.tape import Bucket, Tape
 from streams.domain.build import make
+from streams.domain.decimals import ZERO
 from streams.models.market import Bar, Trade
 
 #: What was published within this time before the newest may not have arrived; longer than a unit
 #: of work can take.
 UNSURE_NS: Final = 60 * 1_000_000_000
-#: Rows deleted per symbol and batch, about.
-MAX_DROPPED: Final = 50
+#: Bars forgotten per symbol and batch at most, with their prints.
+MAX_DROPPED: Final = 10
 #: Symbols whose bars one run of the timer closes; the others follow with the next one.
 MAX_CLOSING: Final = 500
 
@@ -59,7 +60,7 @@ class Keeper:
         fields = trade.__dict__
         symbol, ts, seq = fields["symbol"], fields["ts_event_ns"], fields["seq"]
         price, size = fields["price"], fields["size"]
-        if price <= 0 or size <= 0:
+        if price <= ZERO or size <= ZERO:
             raise RefusedError("BAD_PRINT", f"price {price} and size {size} must be above 0")
         tape = self._touched.get(symbol) or self._touch(rows, symbol)
         bucket = tape.bucket

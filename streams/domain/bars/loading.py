@@ -39,27 +39,23 @@ def load(
     Rows of a symbol whose frames have changed are only listed, to be deleted.
     """
     loaded = Loaded()
-    dropping: set[str] = set()
     changed = False
     for key, row in state:
-        symbol = key.partition("|")[0]
+        symbol, _, rest = key.partition("|")
         if isinstance(row, SymbolRow):
             tape = loaded.tapes[symbol] = Tape(symbol, plans.of(symbol), keep_ns)
             tape.event_ns, tape.duplicates = row.event_ns, row.duplicates
             changed = row.frames != tape.plan.names
             continue
-        tape = loaded.tapes[symbol]
+        tape, place = loaded.tapes[symbol], rest.split("|")
         if changed:
             tape.stale.append(key)
         elif isinstance(row, BarRow):
             loaded.closed[key] = row
-            tape.drop_at(row.drop_ns, key)
+            tape.drop_at(row.drop_ns, int(place[2]), key)
         elif isinstance(row, PrintsRow):
-            prefix = key.rpartition("|")[0] + "|"
-            if prefix not in dropping:
-                dropping.add(prefix)
-                tape.drop_at(row.end_ns + keep_ns, prefix)
-            _fill(tape, int(key.split("|")[2]), row, loaded.closed, spans)
+            tape.stored_at(int(place[1]), row.end_ns, int(place[2]))
+            _fill(tape, int(place[1]), row, loaded.closed, spans)
     _await(loaded, spans)
     return loaded
 

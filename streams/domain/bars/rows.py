@@ -63,15 +63,12 @@ class Rows(Protocol):
     def delete(self, key: str) -> None:
         """Remove a key."""
 
-    def scan(self, prefix: str = "") -> Any:
-        """Yield keys that start with `prefix`, in order, with their rows."""
-
 
 def bar_key(symbol: str, frame: str, start_ns: int) -> str:
     """Return the key of a bar."""
     return f"{symbol}|b|{frame}|{start_ns:020d}"
 
 
-def prints_key(symbol: str, start_ns: int, offset: int | None = None) -> str:
-    """Return the key of prints that begin at an offset, or the prefix of all of a bar."""
-    return f"{symbol}|p|{start_ns:020d}|" + ("" if offset is None else f"{offset:020d}")
+def prints_key(symbol: str, start_ns: int, offset: int) -> str:
+    """Return the key of prints of the bar that starts then, from the one at an offset on."""
+    return f"{symbol}|p|{start_ns:020d}|{offset:020d}"

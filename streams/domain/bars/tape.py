@@ -6,6 +6,7 @@ the bar, and those made of it, with a revision each.
 """
 
 import heapq
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
@@ -60,8 +61,10 @@ class Tape:
     #: Bars that have begun and are not closed: (end, level in the plan, start).
     open: list[tuple[int, int, int]] = field(default_factory=list)
     due_ns: int = _NEVER
-    #: Rows to delete when the clock has come so far.
-    drops: list[tuple[int, str]] = field(default_factory=list)
+    #: Where the rows of prints begin, by the start of their bar.
+    chunks: dict[int, "array[int]"] = field(default_factory=dict)
+    #: What to delete when the clock has come so far: a bar's key, or the prints of a bar.
+    drops: list[tuple[int, int, str]] = field(default_factory=list)
     #: Rows of frames that are no longer asked for.
     stale: list[str] = field(default_factory=list)
 
@@ -86,10 +89,9 @@ class Tape:
         key = bar_key(self.symbol, self.plan.time[0].name, span.start_ns)
         bucket.closed = rows.get(key) is not None
         if bucket.closed:
-            for _, row in rows.scan(prints_key(self.symbol, span.start_ns)):
+            for offset in self.chunks.get(span.start_ns, ()):
+                row = rows.get(prints_key(self.symbol, span.start_ns, offset))
                 bucket.prints += unpacked(row.prints)
-        else:
-            self.drop_at(span.end_ns + self.keep_ns, prints_key(self.symbol, span.start_ns))
         bucket.stored = len(bucket.prints)
         bucket.newest = max((one[:2] for one in bucket.prints), default=(-1, -1))
         return bucket
@@ -109,9 +111,16 @@ class Tape:
             heapq.heappush(self.open, entry)
             self.due_ns = self.open[0][0] + GRACE_NS
 
-    def drop_at(self, ts_ns: int, prefix: str) -> None:
-        """Delete rows when the symbol's clock has come so far."""
-        heapq.heappush(self.drops, (ts_ns, prefix))
+    def drop_at(self, ts_ns: int, start_ns: int, key: str = "") -> None:
+        """Delete a row, or the prints of a bar, when the symbol's clock has come so far."""
+        heapq.heappush(self.drops, (ts_ns, start_ns, key))
+
+    def stored_at(self, start_ns: int, end_ns: int, offset: int) -> None:
+        """Know of a row of prints of the bar with these bounds."""
+        if start_ns not in self.chunks:
+            self.chunks[start_ns] = array("q")
+            self.drop_at(end_ns + self.keep_ns, start_ns)
+        self.chunks[start_ns].append(offset)
 
     def advance(self, rows: Rows, spans: Spans, clock_ns: int) -> Iterator[Bar]:
         """Close the bars whose end the clock has passed by the grace, smaller ones first."""
@@ -164,7 +173,7 @@ class Tape:
         drop_ns = self._drop_ns(spans, level, span)
         rows.put(key, make(BarRow, bar=bar, drop_ns=drop_ns))
         if before is None:
-            self.drop_at(drop_ns, key)
+            self.drop_at(drop_ns, start, key)
         if bar is not None:
             yield bar
         if level + 1 < len(self.plan.time):
@@ -185,16 +194,19 @@ class Tape:
             key = prints_key(self.symbol, bucket.start, fresh[0][3])
             rows.put(key, make(PrintsRow, end_ns=bucket.end, prints=packed(fresh)))
             bucket.stored = len(bucket.prints)
+            self.stored_at(bucket.start, bucket.end, fresh[0][3])
 
-    def drop(self, rows: Rows, most: int) -> int:
-        """Delete rows that are no longer needed, at most about so many; return how many."""
-        done = 0
-        while self.drops and self.drops[0][0] <= self.event_ns and done < most:
-            _, prefix = heapq.heappop(self.drops)
-            for key in [key for key, _ in rows.scan(prefix)]:
+    def drop(self, rows: Rows, most: int) -> None:
+        """Delete what is no longer needed, of so many bars at most."""
+        for _ in range(most):
+            if not self.drops or self.drops[0][0] > self.event_ns:
+                return
+            _, start, key = heapq.heappop(self.drops)
+            if key:
                 rows.delete(key)
-                done += 1
-        return done
+                continue
+            for offset in self.chunks.pop(start, ()):
+                rows.delete(prints_key(self.symbol, start, offset))
 
 
 def _bar(
