@@ -21,6 +21,7 @@ from tests.fakes import DeadLetter, MemoryUnit
 NEW_YORK = ZoneInfo("America/New_York")
 MINUTE = 60 * SECOND
 CALENDAR = ExchangeCalendar()
+CALENDAR.load()
 
 
 def ns(text: str) -> int:
