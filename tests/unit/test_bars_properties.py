@@ -233,3 +233,101 @@ def test_a_day_bar_is_made_of_the_hours() -> None:
     world.take(at(0, ts_event_ns=ns("2026-11-17T20:00:03"), seq=10**9))
     (bar,) = world.newest("1d").values()
     assert said(bar) in straight(prints, "1d", bounds("1d"))
+
+
+# --- counted frames ---------------------------------------------------------------------------
+
+
+def cut(prints: list[Trade], frame: str) -> list[tuple[Any, ...]]:
+    """Return what the full bars of a counted frame hold: symbol, start, volume, prints."""
+    kind, size = frame_of(frame)[1:]
+    weights = {"prints": lambda _: 1, "shares": lambda one: one.size}
+    weigh = weights.get(kind, lambda one: one.size * one.price)
+    found = []
+    for symbol in ("AIG", "IBM"):
+        bar: list[Trade] = []
+        mine = sorted((p for p in prints if p.symbol == symbol), key=lambda p: p.ts_event_ns)
+        for one, after in pairwise([*mine, None]):
+            assert one is not None
+            bar.append(one)
+            last = after is None or after.ts_event_ns != one.ts_event_ns
+            if last and sum(weigh(each) for each in bar) >= size:
+                prices = [each.price for each in sorted(bar, key=lambda p: (p.ts_event_ns, p.seq))]
+                volume = sum(each.size for each in bar)
+                figures = prices[0], max(prices), min(prices), prices[-1], volume, len(bar)
+                found.append((symbol, bar[0].ts_event_ns, one.ts_event_ns + 1, *figures))
+                bar = []
+    return sorted(found)
+
+
+def told(world: World, frame: str) -> list[tuple[Any, ...]]:
+    """Return the same of the bars that were published."""
+    return sorted(
+        (
+            *(bar.symbol, bar.ts_start_ns, bar.ts_end_ns),
+            *(bar.open, bar.high, bar.low, bar.close, bar.volume, bar.trades),
+        )
+        for bar in world.newest(frame).values()
+    )
+
+
+COUNTED = ("1t", "3t", "1000v", "40000n")
+
+
+@settings(deadline=None)
+@given(tapes(), st.integers(0, 2**32))
+def test_counted_bars_are_cut_in_market_order(prints: list[Trade], seed: int) -> None:
+    """Prints, shares, money: shuffled within the grace, and with a restart after every print."""
+    chance = random.Random(seed)
+    world = day_of("1s " + " ".join(COUNTED), prints)
+    for one in sorted(prints, key=lambda one: one.ts_event_ns + chance.randrange(2 * SECOND)):
+        world.take(one)
+        world.restart()
+    closed(world)
+    for frame in COUNTED:
+        assert told(world, frame) == cut(prints, frame)
+
+
+@settings(deadline=None)
+@given(tapes(), st.integers(0, 2**32))
+def test_late_prints_are_in_one_counted_bar(prints: list[Trade], seed: int) -> None:
+    """In any order: every print in a bar that covers its time, and none in two."""
+    shuffled = prints.copy()
+    random.Random(seed).shuffle(shuffled)
+    world = day_of("1m 1t", prints)
+    world.take(*shuffled)
+    closed(world)
+    bars = sorted(world.newest("1t").values(), key=lambda bar: (bar.symbol, bar.ts_start_ns))
+    assert sum(bar.trades for bar in bars) == len(prints)
+    assert sum(bar.notional for bar in bars) == sum(one.price * one.size for one in prints)
+    for one, after in pairwise(bars):
+        assert one.symbol != after.symbol or one.ts_end_ns <= after.ts_start_ns
+    for one in prints:
+        (covering,) = (
+            bar
+            for bar in bars
+            if bar.symbol == one.symbol and bar.ts_start_ns <= one.ts_event_ns < bar.ts_end_ns
+        )
+        assert covering.low is not None
+        assert covering.high is not None
+        assert covering.low <= one.price <= covering.high
+
+
+def test_a_cancel_restates_a_counted_bar() -> None:
+    """The bars stay where they were cut."""
+    world = World("1s 2t")
+    world.take(*(at(number, str(50 + number)) for number in range(6)), at(30))
+    world.published.clear()
+    world.take(at(1, "51", seq=90_000, correction_of=1_001, canceled=True))
+    (bar,) = (bar for bar in world.published if bar.frame == "2t")
+    assert (bar.rev, bar.ts_start_ns, bar.trades, bar.high) == (2, OPEN_NS, 1, 50)
+
+
+def test_a_counted_bar_ends_with_its_day() -> None:
+    """The first print of the next trading day closes it, short as it is."""
+    world = World("1m 100t")
+    world.take(at(0, "50"), at(1, "51"), at(0, ts_event_ns=ns("2026-11-18T09:30"), seq=10**9))
+    world.wait(0)
+    world.wait(100)
+    (bar,) = world.newest("100t").values()
+    assert (bar.trades, bar.session, bar.close) == (2, "2026-11-17", 51)

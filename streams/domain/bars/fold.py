@@ -30,6 +30,23 @@ class Figures(NamedTuple):
 NOTHING = Figures()
 
 
+def merged(first: Figures | None, second: Figures) -> Figures:
+    """Return the figures of two spans of prints, the earlier one first."""
+    if first is None:
+        return second
+    highs = [one for one in (first.high, second.high) if one is not None]
+    lows = [one for one in (first.low, second.low) if one is not None]
+    return Figures(
+        first.open if first.open is not None else second.open,
+        max(highs, default=None),
+        min(lows, default=None),
+        second.close if second.close is not None else first.close,
+        EXACT.add(first.volume, second.volume),
+        EXACT.add(first.notional, second.notional),
+        first.trades + second.trades,
+    )
+
+
 def of_prints(prints: Iterable[Print]) -> Figures | None:
     """Return the figures of prints in market order; None if none of them counts."""
     add, fma = EXACT.add, EXACT.fma

@@ -8,6 +8,7 @@ from streams.domain.bars.prints import unpacked
 from streams.domain.bars.rows import (
     BarRow,
     BarsRecord,
+    CountRow,
     PrintsRow,
     SymbolRow,
     bar_key,
@@ -53,6 +54,11 @@ def load(
         elif isinstance(row, BarRow):
             loaded.closed[key] = row
             tape.drop_at(row.drop_ns, int(place[2]), key)
+            for counted in tape.counted:
+                if counted.frame.name == place[1]:
+                    counted.starts.append(int(place[2]))
+        elif isinstance(row, CountRow):
+            next(one for one in tape.counted if one.key == key).load(row)
         elif isinstance(row, PrintsRow):
             tape.stored_at(int(place[1]), row.end_ns, int(place[2]))
             _fill(tape, int(place[1]), row, loaded.closed, spans)
@@ -85,7 +91,8 @@ def _await(loaded: Loaded, spans: Spans) -> None:
         symbol, _, frame, begin = key.split("|")
         tape = loaded.tapes[symbol]
         levels = {one.name: level for level, one in enumerate(tape.plan.time)}
-        _await_from(loaded, tape, levels[frame] + 1, int(begin), spans)
+        if frame in levels:
+            _await_from(loaded, tape, levels[frame] + 1, int(begin), spans)
 
 
 def _await_from(loaded: Loaded, tape: Tape, lowest: int, start_ns: int, spans: Spans) -> None:

@@ -1,5 +1,6 @@
 """What is stored of bars: prints by the bar they fall in, bars as published, symbols' clocks."""
 
+from decimal import Decimal
 from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -28,13 +29,19 @@ class BarRow(_Row):
 
 
 class CountRow(_Row):
-    """How far the bars of a counted frame have come: what stands in the one that is open."""
+    """The bar of a counted frame that is open; `start_ns` 0: none is."""
 
     kind: Literal["count"] = "count"
-    counted: str = "0"
     session: str = ""
-    start: str = ""
-    upto: str = ""
+    start_ns: int = 0
+    upto_ns: int = -1
+    open: Decimal | None = None
+    high: Decimal | None = None
+    low: Decimal | None = None
+    close: Decimal | None = None
+    volume: Decimal = Decimal(0)
+    notional: Decimal = Decimal(0)
+    trades: int = 0
 
 
 class SymbolRow(_Row):

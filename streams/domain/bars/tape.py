@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
+from streams.domain.bars.counted import Between, Counted, Publish
 from streams.domain.bars.fold import NOTHING, Figures, of_bars, of_prints
 from streams.domain.bars.frames import SECOND_NS, Frame, Plan
 from streams.domain.bars.prints import Print, packed, standing, unpacked
@@ -65,8 +66,13 @@ class Tape:
     chunks: dict[int, "array[int]"] = field(default_factory=dict)
     #: What to delete when the clock has come so far: a bar's key, or the prints of a bar.
     drops: list[tuple[int, int, str]] = field(default_factory=list)
+    #: The bars of each counted frame.
+    counted: list[Counted] = field(init=False)
     #: Rows of frames that are no longer asked for.
     stale: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.counted = [Counted(self.symbol, frame) for frame in self.plan.counted]
 
     def too_late(self, span: Span) -> bool:
         """Return whether a bar can no longer be restated."""
@@ -89,12 +95,17 @@ class Tape:
         key = bar_key(self.symbol, self.plan.time[0].name, span.start_ns)
         bucket.closed = rows.get(key) is not None
         if bucket.closed:
-            for offset in self.chunks.get(span.start_ns, ()):
-                row = rows.get(prints_key(self.symbol, span.start_ns, offset))
-                bucket.prints += unpacked(row.prints)
+            bucket.prints = self._read(rows, span.start_ns)
         bucket.stored = len(bucket.prints)
         bucket.newest = max((one[:2] for one in bucket.prints), default=(-1, -1))
         return bucket
+
+    def _read(self, rows: Rows, start_ns: int) -> list[Print]:
+        """Return the prints of a bar of the lowest frame that rows hold."""
+        found: list[Print] = []
+        for offset in self.chunks.get(start_ns, ()):
+            found += unpacked(rows.get(prints_key(self.symbol, start_ns, offset)).prints)
+        return found
 
     def _begin(self, rows: Rows, spans: Spans, base: Span) -> None:
         """Wait for the end of every bar that a new one of the lowest frame is part of."""
@@ -128,19 +139,60 @@ class Tape:
             _, level, start = heapq.heappop(self.open)
             self.due_ns = self.open[0][0] + GRACE_NS if self.open else _NEVER
             if level == 0:
-                bucket = self.buckets.pop(start)
-                self.store(rows, bucket)
-                bucket.closed = True
-                figures = of_prints(standing(bucket.prints))
+                yield from self._close(rows, spans, self.buckets.pop(start))
             else:
                 figures = self._of_lower(rows, spans, level, start)
-            yield from self._publish(rows, spans, level, start, figures)
+                yield from self._publish(rows, spans, level, start, figures)
+
+    def _close(self, rows: Rows, spans: Spans, bucket: Bucket) -> Iterator[Bar]:
+        self.store(rows, bucket)
+        bucket.closed = True
+        prints = standing(bucket.prints)
+        yield from self._publish(rows, spans, 0, bucket.start, of_prints(prints))
+        for counted in self.counted:
+            span = spans.span(self.plan.time[0], bucket.start)
+            between, publish = self._between(rows, bucket), self._publisher(rows)
+            yield from counted.cut(rows, span, prints, between, publish)
 
     def restate(self, rows: Rows, spans: Spans, bucket: Bucket) -> Iterator[Bar]:
         """Make a closed bar anew, and all that are made of it."""
         self.store(rows, bucket)
         figures = of_prints(standing(bucket.prints))
         yield from self._publish(rows, spans, 0, bucket.start, figures)
+        for counted in self.counted:
+            span = spans.span(self.plan.time[0], bucket.start)
+            between, publish = self._between(rows, bucket), self._publisher(rows)
+            ts = bucket.prints[-1][0]
+            yield from counted.restate(rows, span, ts, between, publish)
+
+    def _between(self, rows: Rows, at_hand: Bucket) -> Between:
+        """Return what gives the prints of closed bars that stand in a span of time."""
+
+        def between(from_ns: int, until_ns: int) -> list[Print]:
+            found: list[Print] = []
+            for start in [one for one in self.chunks if one < until_ns]:
+                if start in self.buckets:
+                    continue
+                found += at_hand.prints if start == at_hand.start else self._read(rows, start)
+            return standing([one for one in found if from_ns <= one[0] < until_ns])
+
+        return between
+
+    def _publisher(self, rows: Rows) -> Publish:
+        def publish(frame: Frame, span: Span, figures: Figures | None) -> Iterator[Bar]:
+            key = bar_key(self.symbol, frame.name, span.start_ns)
+            before = rows.get(key)
+            known = before.bar if isinstance(before, BarRow) else None
+            bar = _bar(self.symbol, frame.name, span, figures, known, rows.now_ns)
+            if bar is None or bar is known:
+                return
+            drop_ns = span.end_ns + self.keep_ns
+            rows.put(key, make(BarRow, bar=bar, drop_ns=drop_ns))
+            if before is None:
+                self.drop_at(drop_ns, span.start_ns, key)
+            yield bar
+
+        return publish
 
     def _of_lower(self, rows: Rows, spans: Spans, level: int, start: int) -> Figures | None:
         frame, lower = self.plan.time[level], self.plan.time[level - 1]
