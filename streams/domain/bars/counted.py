@@ -117,12 +117,15 @@ class Counted:
         later = [*self.starts[place : place + 1], self.start_ns, self.upto_ns + 1]
         until = next(start for start in later if start)
         known = self._known(rows, self.starts[place - 1]) if place else None
-        if known is None or known.session != span.date:
-            own = Span(ts_ns, ts_ns + 1, span.date, False)
-            insort(self.starts, ts_ns)
+        start_ns, end_ns = ts_ns, ts_ns + 1
+        if known is not None and known.session == span.date:
+            start_ns, end_ns = known.ts_start_ns, known.ts_end_ns
         else:
-            own = Span(known.ts_start_ns, max(known.ts_end_ns, ts_ns + 1), span.date, False)
-        yield from publish(self.frame, own, of_prints(between(own.start_ns, until)))
+            insort(self.starts, ts_ns)
+        prints = between(start_ns, until)
+        end_ns = max([end_ns, *(one[0] + 1 for one in prints)])
+        own = Span(start_ns, end_ns, span.date, False)
+        yield from publish(self.frame, own, of_prints(prints))
 
     def _known(self, rows: Rows, start_ns: int) -> Bar | None:
         row: Any = rows.get(bar_key(self.symbol, self.frame.name, start_ns))
