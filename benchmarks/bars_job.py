@@ -1,7 +1,7 @@
 """The ticks of `ticks`, the bars they come to, and the work of the contenders that are not ours.
 
-100 symbols trade in turn, in time order, 200 prints a minute each; a last print per symbol closes
-the last minute. Bars are of one minute.
+100 symbols trade in turn, in time order, at so many ticks a minute; a last print per symbol
+closes the last minute. Bars are of one minute.
 """
 
 from collections.abc import Iterator
@@ -16,9 +16,7 @@ from streams.domain.decimals import EXACT, ratio
 from streams.models.market import Bar, Trade
 
 SYMBOLS = 100
-PER_MINUTE = 20_000
 MINUTE_NS = 60_000_000_000
-STEP_NS = MINUTE_NS // PER_MINUTE
 #: A Tuesday in 2026, 10:00 in New York.
 START_NS = int(datetime(2026, 11, 17, 15, tzinfo=UTC).timestamp()) * 1_000_000_000
 
@@ -30,13 +28,29 @@ def symbol(number: int) -> str:
     return f"S{number % SYMBOLS:03d}"
 
 
-def ticks(minutes: int) -> Iterator[Trade]:
-    """Yield the ticks of so many minutes, and one more of each symbol, five seconds later."""
-    many = minutes * PER_MINUTE
-    for number in range(many):
-        yield _tick(number, START_NS + number * STEP_NS)
-    for number in range(many, many + SYMBOLS):
-        yield _tick(number, START_NS + minutes * MINUTE_NS + 5_000_000_000)
+class Input(NamedTuple):
+    """How many ticks: so many minutes of so many each, the latter a multiple of `SYMBOLS`."""
+
+    minutes: int
+    per_minute: int
+
+    @property
+    def ticks(self) -> int:
+        """Return how many ticks that are."""
+        return self.minutes * self.per_minute
+
+    @property
+    def topic(self) -> str:
+        """Return the topic that holds them."""
+        return f"ticks-in-{self.minutes}-{self.per_minute}"
+
+
+def ticks(given: Input) -> Iterator[Trade]:
+    """Yield the ticks, and one more of each symbol, five seconds later."""
+    for number in range(given.ticks):
+        yield _tick(number, START_NS + number * MINUTE_NS // given.per_minute)
+    for number in range(given.ticks, given.ticks + SYMBOLS):
+        yield _tick(number, START_NS + given.minutes * MINUTE_NS + 5_000_000_000)
 
 
 def _tick(number: int, ts_event_ns: int) -> Trade:
@@ -124,11 +138,11 @@ def said(bar: Bar) -> Said:
     return (*figures, Decimal(bar.trades))
 
 
-def expected(minutes: int) -> dict[tuple[str, int], Said]:
+def expected(given: Input) -> dict[tuple[str, int], Said]:
     """Return what has to come out, by symbol and start."""
     known: dict[str, Open] = {}
     found: dict[tuple[str, int], Said] = {}
-    for tick in ticks(minutes):
+    for tick in ticks(given):
         known[tick.symbol], bar = apply(tick, known.get(tick.symbol))
         if bar is not None:
             found[bar.symbol, bar.ts_start_ns] = said(bar)

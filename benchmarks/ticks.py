@@ -25,7 +25,7 @@ from typing import Any
 from aiokafka import TopicPartition
 
 from benchmarks import bars_job, contenders
-from benchmarks.bars_job import PER_MINUTE, SYMBOLS, Said
+from benchmarks.bars_job import SYMBOLS, Input, Said
 from benchmarks.contenders import Contender, Running
 from benchmarks.harness import OURS, Plan, Sample, interleaved, outcome, spread
 from benchmarks.hop import WARM_UP, cpu_us
@@ -41,8 +41,9 @@ from streams.settings import Settings
 #: Ticks per second of one core.
 GOALS = {"stock_faust": 20.0, "raw_aiokafka": 0.6, "goal": 100_000.0}
 ALL_FRAMES = "ours_default_frames"
-MINUTES = {OURS: 15, ALL_FRAMES: 15, "stock_faust": 3, "raw_aiokafka": 15}
-QUICK_MINUTES = 2
+_MANY = Input(15, 20_000)
+INPUTS = {OURS: _MANY, ALL_FRAMES: _MANY, "stock_faust": Input(5, 4_000), "raw_aiokafka": _MANY}
+QUICK_INPUT = Input(3, 1_000)
 BOUND_S = 240.0
 POLL_S = 0.2
 
@@ -65,15 +66,15 @@ def _module(name: str) -> Sequence[str]:
 
 def run(plan: Plan) -> dict[str, Any]:
     """Measure all contenders."""
-    minutes = dict.fromkeys(MINUTES, QUICK_MINUTES) if plan.quick else MINUTES
+    inputs = dict.fromkeys(INPUTS, QUICK_INPUT) if plan.quick else INPUTS
     asyncio.run(contenders.create_topics(plan.settings, [contenders.COUNTED_BY_OURS]))
-    for many in sorted(set(minutes.values())):
-        plan.say(f"producing {many * PER_MINUTE:,} ticks")
-        asyncio.run(fill(plan.settings, many))
-    wanted = {many: bars_job.expected(many) for many in set(minutes.values())}
+    for given in sorted(set(inputs.values())):
+        plan.say(f"producing {given.ticks:,} ticks")
+        asyncio.run(fill(plan.settings, given))
+    wanted = {given: bars_job.expected(given) for given in set(inputs.values())}
     samples = interleaved(
         {
-            one.name: partial(measure, plan, one, minutes[one.name], wanted[minutes[one.name]])
+            one.name: partial(measure, plan, one, inputs[one.name], wanted[inputs[one.name]])
             for one in taking_part(quick=plan.quick)
         },
         plan.repeats,
@@ -82,7 +83,7 @@ def run(plan: Plan) -> dict[str, Any]:
     cpu = {name: _cpu_us(found) for name, found in samples.items()}
     variant = samples.pop(ALL_FRAMES, [])
     extra = {
-        "ticks": {name: many * PER_MINUTE for name, many in minutes.items()},
+        "ticks": {name: given.ticks for name, given in inputs.items()},
         "cpu_us_per_tick": cpu,
         "variants": {ALL_FRAMES: spread(variant)} if variant else {},
     }
@@ -94,14 +95,14 @@ def _cpu_us(samples: Sequence[Sample]) -> float | None:
     return round(statistics.median(found), 2) if found else None
 
 
-async def fill(settings: Settings, minutes: int) -> None:
+async def fill(settings: Settings, given: Input) -> None:
     """Create an input topic and put the ticks on it, in order."""
-    topic = _input(minutes)
+    topic = given.topic
     await contenders.create_topics(settings, [topic])
     async with producer(settings) as client:
         batches = {number: client.create_batch() for number in range(PARTITIONS)}
         sent = []
-        for tick in bars_job.ticks(minutes):
+        for tick in bars_job.ticks(given):
             key, value = tick.symbol.encode(), bars_job.sent(tick)
             number = partition_of(key, PARTITIONS)
             if batches[number].append(key=key, value=value, timestamp=None) is None:
@@ -113,22 +114,18 @@ async def fill(settings: Settings, minutes: int) -> None:
         await asyncio.gather(*sent)
 
 
-def _input(minutes: int) -> str:
-    return f"ticks-in-{minutes}"
-
-
 def measure(
-    plan: Plan, contender: Contender, minutes: int, wanted: Mapping[tuple[str, int], Said]
+    plan: Plan, contender: Contender, given: Input, wanted: Mapping[tuple[str, int], Said]
 ) -> dict[str, Any]:
     """Let a contender work through its input; return its rate and what a tick costs it."""
     with (
-        contenders.fresh_chain(plan, contender, 1, source=_input(minutes)) as chain,
+        contenders.fresh_chain(plan, contender, 1, source=given.topic) as chain,
         contenders.running(plan, contender, chain) as running,
     ):
         looks, bars = asyncio.run(_follow(plan.settings, running, wanted))
     per_bar = cpu_us(looks, len(wanted))
-    per_tick = per_bar * SYMBOLS / PER_MINUTE if per_bar else None
-    return {"figure": rate(bars), "cpu_us": per_tick}
+    per_tick = per_bar * SYMBOLS / given.per_minute if per_bar else None
+    return {"figure": rate(bars, given.per_minute), "cpu_us": per_tick}
 
 
 async def _follow(
@@ -163,7 +160,7 @@ async def _follow(
     return looks, arrived
 
 
-def rate(arrived_ms: Mapping[int, int]) -> float:
+def rate(arrived_ms: Mapping[int, int], per_minute: int) -> float:
     """Return ticks per second behind the warm-up, from when the bars of each minute were there.
 
     Raises IncompleteError if all of them came in one millisecond.
@@ -171,7 +168,7 @@ def rate(arrived_ms: Mapping[int, int]) -> float:
     minutes = sorted(arrived_ms)
     warm = minutes[min(int(len(minutes) * WARM_UP), len(minutes) - 2)]
     took_ms = arrived_ms[minutes[-1]] - arrived_ms[warm]
-    counted = (len(minutes) - 1 - minutes.index(warm)) * PER_MINUTE
+    counted = (len(minutes) - 1 - minutes.index(warm)) * per_minute
     if took_ms <= 0:
         raise IncompleteError(f"{len(minutes)} minutes are too few to measure a rate by")
     return counted / (took_ms / 1_000)
