@@ -20,6 +20,10 @@ DEAD_LETTER_CODES: dict[str, str] = {
     "CONTRADICTS_ORDER": "An event that contradicts its order: another symbol or side.",
     "WRONG_BROKER": "An order for another broker was on this broker's topic.",
     "CONFLICT": "An order for the venue with an id that another order has there.",
+    "LATE_TRADE": "A print of a bar that can no longer be restated (setting `bars_keep_s`).",
+    "BAD_PRINT": "A print without a price or size above 0, or a correction of no earlier one.",
+    "FUTURE": "A print of more than a day ahead.",
+    "NO_SESSION": "A print of a time for which no trading sessions are known.",
     "AGENT_ERROR": "The agent failed on this record, and kept nothing of it; see the log.",
     "HISTORY_REFUSED": "ClickHouse refused the row; the reason is ClickHouse's.",
 }
