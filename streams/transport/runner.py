@@ -33,7 +33,7 @@ SLICE_S = 0.01
 #: records, here and in Kafka, so cutting a batch finer makes everything slower, latency too.
 UNIT_S = 0.05
 #: Records that a bulk agent is given at once: some milliseconds of work.
-FOLD = 1_000
+FOLD = 2_000
 #: Batches that one agent that awaits works on at once.
 MAX_AWAITING = 64
 #: How long batches under way at such an agent are waited for when partitions are given up.

@@ -11,10 +11,9 @@ from streams.domain.bars.conditions import CANCELED, EXTENDED, in_phase, rights
 from streams.domain.bars.frames import SECOND_NS, Plans
 from streams.domain.bars.loading import load
 from streams.domain.bars.prints import escaped
-from streams.domain.bars.rows import BarsRecord, Rows, SymbolRow
+from streams.domain.bars.rows import BarsRecord, Rows
 from streams.domain.bars.spans import DAY_NS, Spans
 from streams.domain.bars.tape import Bucket, Tape
-from streams.domain.build import make
 from streams.domain.decimals import ZERO
 from streams.models.market import Bar, Trade
 
@@ -78,7 +77,7 @@ class Keeper:
         if (ts, seq) > bucket.newest:
             bucket.newest = ts, seq
         elif seq and bucket.has(ts, seq, exchange):
-            tape.duplicates += 1
+            tape.duplicates, tape.changed = tape.duplicates + 1, True
             return
         bucket.prints.append((ts, seq, exchange, offset, price, size, right, amends))
         if bucket.closed:
@@ -115,7 +114,7 @@ class Keeper:
 
     def store(self, rows: Rows) -> None:
         """Put into rows what the prints since the last time have changed."""
-        for symbol, tape in self._touched.items():
+        for tape in self._touched.values():
             for bucket in tape.buckets.values():
                 if bucket.stored < len(bucket.prints):
                     tape.store(rows, bucket)
@@ -123,13 +122,8 @@ class Keeper:
                 tape.drop(rows, MAX_DROPPED)
             self._clock_ns = max(self._clock_ns, tape.event_ns)
             tape.wall_ns = self._wall_ns = rows.now_ns
-            row = make(
-                SymbolRow,
-                frames=tape.plan.names,
-                event_ns=tape.event_ns,
-                duplicates=tape.duplicates,
-            )
-            rows.put(symbol, row)
+            if tape.changed:
+                tape.store_own(rows)
         self._touched.clear()
 
     def on_time(self, rows: Rows, emit: Emit) -> None:
@@ -147,6 +141,7 @@ class Keeper:
             if clock >= tape.due_ns:
                 for bar in tape.advance(rows, self.spans, clock):
                     emit(bar)
+                tape.store_own(rows)
                 closing += 1
                 if closing == MAX_CLOSING:
                     return

@@ -46,7 +46,7 @@ def load(
         if isinstance(row, SymbolRow):
             tape = loaded.tapes[symbol] = Tape(symbol, plans.of(symbol), keep_ns)
             tape.event_ns, tape.duplicates = row.event_ns, row.duplicates
-            changed = row.frames != tape.plan.names
+            changed = tape.changed = row.frames != tape.plan.names
             continue
         tape, place = loaded.tapes[symbol], rest.split("|")
         if changed:
@@ -80,6 +80,7 @@ def _fill(
     bucket.prints += unpacked(row.prints)
     bucket.stored = len(bucket.prints)
     bucket.newest = max(one[:2] for one in bucket.prints)
+    tape.event_ns = max(tape.event_ns, bucket.newest[0])
 
 
 def _await(loaded: Loaded, spans: Spans) -> None:

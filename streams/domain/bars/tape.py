@@ -15,7 +15,7 @@ from streams.domain.bars.counted import Between, Counted, Publish
 from streams.domain.bars.fold import NOTHING, Figures, of_bars, of_prints
 from streams.domain.bars.frames import SECOND_NS, Frame, Plan
 from streams.domain.bars.prints import Print, packed, standing, unpacked
-from streams.domain.bars.rows import BarRow, PrintsRow, Rows, bar_key, prints_key
+from streams.domain.bars.rows import BarRow, PrintsRow, Rows, SymbolRow, bar_key, prints_key
 from streams.domain.bars.spans import Span, Spans
 from streams.domain.build import make
 from streams.models.market import Bar
@@ -57,6 +57,8 @@ class Tape:
     event_ns: int = 0
     wall_ns: int = 0
     duplicates: int = 0
+    #: Whether the symbol's own row has to be stored: the prints that are stored tell the rest.
+    changed: bool = True
     bucket: Bucket = field(default_factory=lambda: Bucket(0, 0, False))
     buckets: dict[int, Bucket] = field(default_factory=dict)
     #: Bars that have begun and are not closed: (end, level in the plan, start).
@@ -136,6 +138,7 @@ class Tape:
     def advance(self, rows: Rows, spans: Spans, clock_ns: int) -> Iterator[Bar]:
         """Close the bars whose end the clock has passed by the grace, smaller ones first."""
         while self.open and self.open[0][0] + GRACE_NS <= clock_ns:
+            self.changed = True
             _, level, start = heapq.heappop(self.open)
             self.due_ns = self.open[0][0] + GRACE_NS if self.open else _NEVER
             if level == 0:
@@ -157,6 +160,7 @@ class Tape:
     def restate(self, rows: Rows, spans: Spans, bucket: Bucket) -> Iterator[Bar]:
         """Make a closed bar anew, and all that are made of it."""
         self.store(rows, bucket)
+        self.changed = True
         figures = of_prints(standing(bucket.prints))
         yield from self._publish(rows, spans, 0, bucket.start, figures)
         for counted in self.counted:
@@ -247,6 +251,17 @@ class Tape:
             rows.put(key, make(PrintsRow, end_ns=bucket.end, prints=packed(fresh)))
             bucket.stored = len(bucket.prints)
             self.stored_at(bucket.start, bucket.end, fresh[0][3])
+
+    def store_own(self, rows: Rows) -> None:
+        """Put the symbol's own row."""
+        row = make(
+            SymbolRow,
+            frames=self.plan.names,
+            event_ns=self.event_ns,
+            duplicates=self.duplicates,
+        )
+        rows.put(self.symbol, row)
+        self.changed = False
 
     def drop(self, rows: Rows, most: int) -> None:
         """Delete what is no longer needed, of so many bars at most."""
