@@ -92,7 +92,7 @@ def test_a_print_that_is_too_late_is_set_aside() -> None:
     world = World("1m", keep_s=120)
     world.take(at(0), at(179.9))
     assert len(world.take(at(59, "70"))) == 1
-    world.take(at(180))
+    world.take(at(180), at(100))  # the second one does not set the clock back
     assert world.take(at(59.5, "70")) == []
     assert [letter.code for letter in world.dead] == ["LATE_TRADE"]
 
