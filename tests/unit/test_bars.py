@@ -295,3 +295,20 @@ def test_the_bars_do_not_depend_on_where_a_worker_was_killed() -> None:
     assert {said(bar) for bar in through.newest().values()} == {
         said(bar) for bar in killed.newest().values()
     }
+
+
+def test_the_clock_goes_on_from_the_newest_print_that_is_stored() -> None:
+    """A symbol's own row is not stored with every print."""
+    world = World("1m")
+    world.take(at(0), at(62))
+    world.take(at(65))
+    world.restart()
+    world.wait(0)
+    assert [bar.rev for bar in world.wait(57)] == [1]
+
+
+def test_what_changes_nothing_is_no_revision() -> None:
+    """A late print that may set nothing."""
+    world = World("1m 5m")
+    world.take(at(0), at(310))
+    assert world.take(at(5, "500", suspicious=True)) == []
