@@ -43,7 +43,7 @@ GOALS = {"stock_faust": 20.0, "raw_aiokafka": 0.6, "goal": 100_000.0}
 ALL_FRAMES = "ours_default_frames"
 _MANY = Input(15, 20_000)
 INPUTS = {OURS: _MANY, ALL_FRAMES: _MANY, "stock_faust": Input(5, 4_000), "raw_aiokafka": _MANY}
-QUICK_INPUT = Input(3, 1_000)
+QUICK_INPUT = Input(10, 2_000)
 BOUND_S = 240.0
 POLL_S = 0.2
 
