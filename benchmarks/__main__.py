@@ -28,6 +28,7 @@ BENCHMARKS: Mapping[str, str] = {
     "restore": "tables from their changelogs",
     "sink": "records into ClickHouse",
     "memory": "the memory of a worker",
+    "ticks": "trades to bars of one minute",
     "kills": "what kill -9 makes of state and output",
 }
 #: Rounds of a run; the quick form has one.

@@ -150,6 +150,22 @@ class Agent(ABC, Generic[V]):
         """Forget what was derived for a partition."""
 
 
+class BulkAgent(Agent[V]):
+    """An agent that is given many records at once, where calls would cost more than the work.
+
+    `fold` raises nothing for a bad record, and has put all that it changed when it returns. If it
+    does raise, all of it is taken back, `on_assigned` is called, and the records come one by one.
+    """
+
+    @abstractmethod
+    def fold(self, unit: Unit[V], records: Sequence[Record]) -> None:
+        """Apply records of one topic and partition, in offset order."""
+
+    def step(self, unit: Unit[V], record: Record) -> None:
+        """Apply one record."""
+        self.fold(unit, (record,))
+
+
 class AsyncAgent(ABC, Generic[V]):
     """An agent whose work needs awaiting: a broker, a database. It gets whole batches.
 

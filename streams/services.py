@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
+from agents.bars import Bars
 from agents.gateway import Gateway
 from agents.history import History
 from agents.positions import Positions, PositionsDeps
@@ -25,10 +26,12 @@ from connectors.calendar import ExchangeCalendar
 from connectors.clickhouse.history import ClickHouseHistory
 from connectors.kafka.mirror import Mirror
 from connectors.redis.cache import Cache
+from streams.domain.bars.frames import Plans
 from streams.domain.breaker import SECOND_NS, Bucket
 from streams.domain.capabilities import BROKERS, REST, Capabilities
 from streams.domain.controls import ControlSet
 from streams.domain.matching.config import VenueConfig
+from streams.errors import UsageError
 from streams.models.controls import AnyControl, control_key
 from streams.models.market import LastPrice
 from streams.partitioner import partition_of
@@ -43,7 +46,7 @@ COPY_EVERY_S = 0.2
 COPY_ALL_EVERY_S = 30.0
 
 #: Agents that ask for trading sessions.
-_BY_CALENDAR = {"validator", "router", "gateway"}
+_BY_CALENDAR = {"validator", "router", "gateway", "bars"}
 
 #: Who keeps Redis's copies current.
 COPIES: dict[Role, str] = {"orders": "controls", "market": "prices"}
@@ -194,6 +197,19 @@ def _sender(services: Services) -> Sender:
     )
 
 
+def _bars(services: Services) -> Bars:
+    settings = services.settings
+    keep_ns = settings.bars_keep_s * SECOND_NS
+    return Bars(_plans(settings), keep_ns, services.calendar, _controls(services))
+
+
+def _plans(settings: Settings) -> Plans:
+    try:
+        return Plans(settings.bars)
+    except ValueError as error:
+        raise UsageError(f"the setting `bars` cannot be read: {error}") from None
+
+
 def _history(services: Services) -> History:
     return History(ClickHouseHistory(services.settings))
 
@@ -206,5 +222,6 @@ _BUILDERS: dict[str, Callable[[Services], Agent[Any] | AsyncAgent[Any]]] = {
     "gateway": _gateway,
     "sender": _sender,
     "prices": lambda _: Prices(),
+    "bars": _bars,
     "history": _history,
 }

@@ -139,6 +139,19 @@ class Settings(BaseSettings):
         60.0, gt=0, description="Seconds between two comparisons with such a broker."
     )
 
+    bars: str = Field(
+        "1m 5m 1h 1d",
+        description="Frames of the bars, and those of symbols that have their own: "
+        "`1m 5m 1h 1d; AIG IBM: 1s 1m 1d 100t 50000v 1000000n`.",
+    )
+    bars_keep_s: int = Field(
+        900,
+        ge=10,
+        le=86_400,
+        description="Seconds of market time for which a bar can be restated; a print that comes "
+        "later is a dead letter.",
+    )
+
     test_without: str = Field(
         "",
         description="For tests of the tests alone: defences that a worker does without, "

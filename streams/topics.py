@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 
 from streams.models.controls import AnyControl
 from streams.models.dead_letters import HandledLetter
-from streams.models.market import LastPrice, Quote, RefusedTicks, Trade
+from streams.models.market import Bar, LastPrice, Quote, RefusedTicks, Trade
 from streams.models.orders import ApprovedOrder, Command, Order, OrderEvent, VenueOrder
 from streams.models.positions import Account, Position
 from streams.models.reconciliation import Reconciliation
@@ -159,6 +159,14 @@ MARKET_REFUSED = TopicSpec(
     "prices",
     "How many ticks the checks refused or noted, by symbol, reason and minute.",
 )
+MARKET_BARS = TopicSpec(
+    "market.bars.v1",
+    "symbol",
+    Bar,
+    "bars",
+    "Bars: each when it is final, and again with a higher `rev` whenever it is restated.",
+    retention_days=30,
+)
 CONTROLS = TopicSpec(
     "controls.v1",
     "kind:scope",
@@ -200,6 +208,7 @@ TOPICS: tuple[TopicSpec, ...] = (
     MARKET_QUOTES,
     MARKET_LAST,
     MARKET_REFUSED,
+    MARKET_BARS,
     CONTROLS,
     DEAD_LETTERS,
     DEAD_LETTERS_HANDLED,

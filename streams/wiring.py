@@ -12,6 +12,7 @@ from streams.topics import (
     ACCOUNTS_UPDATES,
     CONTROLS,
     DEAD_LETTERS,
+    MARKET_BARS,
     MARKET_LAST,
     MARKET_QUOTES,
     MARKET_REFUSED,
@@ -27,6 +28,7 @@ from streams.topics import (
     VENUE_VIRTUAL_ORDERS,
     TopicSpec,
 )
+from tables.bars import BARS
 from tables.base import TableSpec
 from tables.orders import ORDERS
 from tables.positions import POSITIONS
@@ -125,6 +127,16 @@ AGENTS: tuple[AgentSpec, ...] = (
         "Newest price of each symbol, conflated; counts of refused ticks.",
         (MARKET_TRADES, MARKET_QUOTES),
         (MARKET_LAST, MARKET_REFUSED),
+    ),
+    AgentSpec(
+        "bars",
+        "market",
+        "Bars of each symbol's trades, final and restated.",
+        (MARKET_TRADES,),
+        (MARKET_BARS,),
+        BARS,
+        (CONTROLS,),
+        state_first=True,
     ),
     AgentSpec(
         "history",

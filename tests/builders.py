@@ -5,7 +5,7 @@ Numbers may be given as text: `submit(qty="3.5")`.
 
 from typing import Any
 
-from streams.models.market import LastPrice, Quote, RefusedTicks, Trade
+from streams.models.market import Bar, LastPrice, Quote, RefusedTicks, Trade
 from streams.models.orders import Cancel, Fill, OrderEvent, Replace, Submit
 from streams.ports import Record
 from streams.topics import ORDERS_REQUESTED, TopicSpec
@@ -118,6 +118,15 @@ def refused(reason: str = "far_off", ticks: int = 1, **fields: Any) -> RefusedTi
         "ts_init_ns": NOW_NS + SECOND,
     }
     return RefusedTicks.model_validate(given | fields)
+
+
+def bar(frame: str = "1m", **fields: Any) -> Bar:
+    """Return a bar of AIG that is final, of one print of 100 shares at 50.00."""
+    prices = dict.fromkeys(("open", "high", "low", "close", "vwap"), "50.00")
+    sums = {"volume": "100", "notional": "5000", "trades": 1}
+    given = {"symbol": "AIG", "frame": frame, "session": "2026-11-18", "status": "final", "rev": 1}
+    times = {"ts_start_ns": NOW_NS, "ts_end_ns": NOW_NS + 60 * SECOND, "ts_init_ns": NOW_NS}
+    return Bar.model_validate({**given, **prices, **sums, **times, **fields})
 
 
 def record(

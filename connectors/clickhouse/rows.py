@@ -20,6 +20,7 @@ from streams.topics import (
     CONTROLS,
     DEAD_LETTERS,
     DEAD_LETTERS_HANDLED,
+    MARKET_BARS,
     MARKET_LAST,
     MARKET_QUOTES,
     MARKET_REFUSED,
@@ -227,7 +228,8 @@ TABLES: Mapping[str, HistoryTable] = {
         + _columns(_time, "ts_event=ts_event_ns")
         + _columns(_u64, "seq")
         + _columns(_dec, "price size")
-        + _columns(_bool, "suspicious"),
+        + _columns(_bool, "suspicious canceled")
+        + _columns(_u64, "correction_of"),
         raw=False,
     ),
     MARKET_QUOTES.name: HistoryTable(
@@ -253,6 +255,15 @@ TABLES: Mapping[str, HistoryTable] = {
         + _columns(_u32, "source_partition")
         + _columns(_time, "ts_minute=ts_minute_ns ts_event=ts_event_ns ts_init=ts_init_ns"),
         raw=False,
+    ),
+    MARKET_BARS.name: HistoryTable(
+        "bars_log",
+        _columns(_text, "symbol frame session status")
+        + _columns(_time, "ts_start=ts_start_ns ts_end=ts_end_ns ts_init=ts_init_ns")
+        + _columns(_u32, "rev")
+        + _columns(_dec, "open high low close")
+        + _columns(_wide, "volume notional vwap")
+        + _columns(_u64, "trades"),
     ),
     CONTROLS.name: HistoryTable(
         "controls_log",

@@ -1,5 +1,5 @@
 -- name: ohlcv
--- Bars of a symbol's trades: right-open, stamped by their start; the source's suspicious prints are out.
+-- Bars of a symbol's trades: right-open, stamped by their start; suspicious prints are out, corrections in.
 -- params: symbol seconds=60 since=1970-01-01 until=2200-01-01
 select
     toStartOfInterval(ts_event, toIntervalSecond({seconds:UInt32})) as start,
@@ -10,7 +10,7 @@ select
     sum(size) as volume,
     count() as trades,
     toDecimal128(divideDecimal(sum(price * size), sum(size), 9), 9) as vwap
-from trades
+from trades_standing
 where symbol = {symbol:String}
     and ts_event >= parseDateTime64BestEffort({since:String}, 9, 'UTC')
     and ts_event < parseDateTime64BestEffort({until:String}, 9, 'UTC')
@@ -18,6 +18,71 @@ where symbol = {symbol:String}
     and size > 0
 group by start
 order by start;
+
+-- name: bars
+-- Bars as they stand now, gaps filled: a bar without trades has the close before it and no volume.
+-- Gaps are filled within a trading day, for frames of up to 30 minutes; seconds is the frame's length.
+-- params: symbol frame=1m seconds=60 since=1970-01-01 until=2200-01-01
+select
+    session,
+    start,
+    if(trades = 0, last, open) as open,
+    if(trades = 0, last, high) as high,
+    if(trades = 0, last, low) as low,
+    last as close,
+    volume,
+    vwap,
+    trades,
+    rev
+from (
+    select
+        session,
+        ts_start as start,
+        bars.open as open,
+        bars.high as high,
+        bars.low as low,
+        bars.close as last,
+        assumeNotNull(bars.volume) as volume,
+        bars.vwap as vwap,
+        bars.trades as trades,
+        bars.rev as rev
+    from bars
+    where symbol = {symbol:String}
+        and frame = {frame:String}
+        and ts_start >= parseDateTime64BestEffort({since:String}, 9, 'UTC')
+        and ts_start < parseDateTime64BestEffort({until:String}, 9, 'UTC')
+        and bars.trades > 0
+    order by
+        session,
+        start with fill step toIntervalSecond({seconds:UInt32})
+        interpolate (last as last)
+)
+order by
+    session,
+    start;
+
+-- name: bar_revisions
+-- What was said of a bar, and when: every revision of the bars of a symbol and frame.
+-- params: symbol frame=1m since=1970-01-01 until=2200-01-01
+select
+    ts_start,
+    rev,
+    status,
+    ts_init,
+    open,
+    high,
+    low,
+    close,
+    volume,
+    trades
+from bar_revisions
+where symbol = {symbol:String}
+    and frame = {frame:String}
+    and ts_start >= parseDateTime64BestEffort({since:String}, 9, 'UTC')
+    and ts_start < parseDateTime64BestEffort({until:String}, 9, 'UTC')
+order by
+    ts_start,
+    rev;
 
 -- name: last_prices
 -- The newest prices of each symbol.

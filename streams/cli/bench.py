@@ -16,7 +16,9 @@ _ROOT = Path(__file__).resolve().parents[2]
 
 
 def bench(
-    name: Annotated[str, typer.Argument(help="hop, latency, path, restore, sink or memory.")],
+    name: Annotated[
+        str, typer.Argument(help="hop, latency, path, restore, sink, memory, ticks or kills.")
+    ],
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON object as the last line.")
     ] = False,

@@ -14,7 +14,7 @@ M = TypeVar("M", bound=BaseModel)
 
 
 @cache
-def _template(kind: type[BaseModel]) -> dict[str, Any]:
+def template(kind: type[BaseModel]) -> dict[str, Any]:
     """Return the fields in their order, with defaults; None for those that have none."""
     return {
         name: None if info.is_required() else info.get_default(call_default_factory=True)
@@ -36,7 +36,8 @@ _set_private = BaseModel.__dict__["__pydantic_private__"].__set__
 _new = object.__new__
 
 
-def _fill(kind: type[M], values: dict[str, Any]) -> M:
+def filled(kind: type[M], values: dict[str, Any]) -> M:
+    """Return a model that takes over this dictionary of all its fields; they must be valid."""
     made = _new(kind)
     _set_values(made, values)
     _set_names(made, _names(kind))
@@ -47,9 +48,9 @@ def _fill(kind: type[M], values: dict[str, Any]) -> M:
 
 def make(kind: type[M], **fields: Any) -> M:
     """Return a model of these field values, which must be valid; absent ones get defaults."""
-    return _fill(kind, {**_template(kind), **fields})
+    return filled(kind, {**template(kind), **fields})
 
 
 def evolve(model: M, **changes: Any) -> M:
     """Return the model with these fields changed; their values must be valid."""
-    return _fill(type(model), {**model.__dict__, **changes})
+    return filled(type(model), {**model.__dict__, **changes})

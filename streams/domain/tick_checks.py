@@ -84,7 +84,13 @@ class TickChecks:
             self._set_reference(last[0])
 
     def trade(self, trade: Trade) -> TickReason | None:
-        """Return what is wrong with a print, or to be noted about it."""
+        """Return what is wrong with a print, or to be noted about it.
+
+        A correction or cancel is no print of now: it bears the time of an earlier one, and is
+        neither checked nor remembered.
+        """
+        if trade.canceled or trade.correction_of is not None:
+            return None
         ts, seq, price = trade.ts_event_ns, trade.seq, trade.price
         newest = self.newest_trade
         if ts <= newest[0] and _is_late(ts, seq, newest):

@@ -19,7 +19,7 @@ M = TypeVar("M", bound=Message)
 
 _TRADE: TypeAdapter[Trade] = TypeAdapter(Trade)
 _QUOTE: TypeAdapter[Quote] = TypeAdapter(Quote)
-_INTEGERS = ("ts_event_ns", "seq")
+_INTEGERS = ("ts_event_ns", "seq", "correction_of")
 
 
 def price_of_e4(price_e4: int) -> Decimal:

@@ -1,8 +1,14 @@
-"""Ticks: trades and quotes, the last price that follows from them, and those that were refused."""
+"""Ticks: trades and quotes; what follows from them: the last price, bars, those refused."""
+
+from decimal import Decimal
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
-from streams.models.base import Dec, Message, Nanos, Symbol, Word
+from streams.models.base import Dec, Message, Nanos, Symbol, WideDec, Word
+
+#: `1s` … `1d`: time; `100t`: prints; `50000v`: shares; `1000000n`: money (notional).
+FrameName = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,11}[smhdtvn]$")]
 
 
 class Tick(Message):
@@ -23,6 +29,13 @@ class Trade(Tick):
     price: Dec
     size: Dec
     suspicious: bool = Field(False, description="The source's own mark of a far-off print.")
+    correction_of: int | None = Field(
+        None,
+        gt=0,
+        description="The `seq` of an earlier print of this exchange and `ts_event_ns`, which this "
+        "one replaces. Such a record has a `seq` of its own.",
+    )
+    canceled: bool = Field(False, description="With `correction_of`: that print never was.")
 
 
 class Quote(Tick):
@@ -82,4 +95,31 @@ class RefusedTicks(Message):
     source_offset: int = Field(ge=0, description="Where the first of them stands.")
     sample: str = Field("", max_length=500, description="The first of them, as JSON.")
     ts_event_ns: Nanos = Field(description="Venue time of the first of them.")
+    ts_init_ns: Nanos
+
+
+class Bar(Message):
+    """What traded from `ts_start_ns` until before `ts_end_ns`. Record key: `symbol`.
+
+    A bar is known by symbol, frame and start; of several revisions the one with the highest `rev`
+    counts. Open, high, low and close are absent where no print of the bar may set a price.
+    """
+
+    symbol: Symbol
+    frame: FrameName
+    session: str = Field(description="Date of the trading day, that of the exchange.")
+    ts_start_ns: Nanos = Field(description="Belongs to the bar.")
+    ts_end_ns: Nanos = Field(description="Belongs to the next one.")
+    status: Literal["final", "revised"]
+    rev: int = Field(ge=1, description="1 for the first, one more with each revision.")
+    open: Dec | None = None
+    high: Dec | None = None
+    low: Dec | None = None
+    close: Dec | None = None
+    volume: WideDec = Field(Decimal(0), description="Shares.")
+    notional: WideDec = Field(Decimal(0), description="Sum of price x size of the same prints.")
+    vwap: WideDec | None = Field(
+        None, description="notional / volume, rounded half-even to nine places."
+    )
+    trades: int = Field(0, ge=0, description="Prints behind volume and notional.")
     ts_init_ns: Nanos

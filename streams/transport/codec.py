@@ -3,8 +3,9 @@
 Whatever comes in, decoding answers with a message or with `Malformed`; it never raises.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache, partial
+from itertools import repeat
 from types import NoneType
 from typing import Any, get_args
 
@@ -13,10 +14,8 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from streams.models.base import SCHEMA_VERSION
 from streams.ports import Malformed, Record
-from streams.transport.journal import CRASHED_WORKER, Journal
-
-#: Larger values are refused before they are parsed.
-MAX_VALUE_BYTES = 256 * 1024
+from streams.transport.journal import CRASHED_WORKER, DECODER, Journal
+from streams.transport.quick import MAX_VALUE_BYTES, QUICK
 
 _NUMBER_ERRORS = {
     "finite_number",
@@ -156,23 +155,37 @@ class Batch:
     @property
     def records(self) -> list[Record]:
         """Return the decoded records, in offset order."""
-        if self._decoded is None:
-            self._decoded = [self._record(raw) for raw in self._raw]
-        return self._decoded
+        return self.decoded(Journal()) if self._decoded is None else self._decoded
 
     def decoded(self, journal: Journal) -> list[Record]:
         """Return the records; what the process died of while decoding it is `Malformed`."""
         if self._decoded is None:
             with journal.decoding(self.topic, self.partition, self.first, self.end) as refused:
-                self._decoded = [self._record(raw, refused(raw.offset)) for raw in self._raw]
+                self._decoded = [
+                    self._record(raw, value, refused(raw.offset))
+                    for raw, value in zip(self._raw, self._quickly(journal), strict=False)
+                ]
         return self._decoded
 
-    def _record(self, raw: ConsumerRecord[bytes, bytes], refused: str = "") -> Record:
-        value: Any = raw.value
+    def _quickly(self, journal: Journal) -> Iterable[Any]:
+        """Return the messages that are known without a look at each; None for the others.
+
+        Where the process died while decoding, each record is looked at, to find the one.
+        """
+        quick = QUICK.get(self.topic)
+        searching = journal.suspects_in(DECODER, self.topic, self.partition, self.first, self.end)
+        if quick is None or searching:
+            return repeat(None)
+        return quick([raw.value for raw in self._raw])
+
+    def _record(self, raw: ConsumerRecord[bytes, bytes], value: Any, refused: str) -> Record:
+        """Return a record; `value` is its message if that is known already."""
         if refused:
             value = Malformed(CRASHED_WORKER, refused)
-        elif value is not None and self._adapter is not None:
-            value = decode(self._adapter, value)
+        elif value is None:
+            value = raw.value
+            if value is not None and self._adapter is not None:
+                value = decode(self._adapter, value)
         return Record(
             self.topic,
             self.partition,

@@ -6,6 +6,7 @@ writes which record it is about to step into a file that is mapped into its memo
 keeps what a killed process wrote, and writing it costs less than a microsecond. The next start
 reads it and counts a death; a record with `MAX_DEATHS` goes to the dead letters (`CRASHED_WORKER`).
 
+An agent that folds has many records under way; the record is looked for one by one after a death.
 An agent that awaits has whole batches under way. A range that a process died in is handled alone
 and in parts from then on, each a sixteenth, so that the journal names fewer records each time,
 and in the end one.
@@ -135,6 +136,10 @@ class Journal:
         """Name the record that is about to be stepped."""
         _SLOT.pack_into(self._slots, 0, lane, 1, offset)
 
+    def folding(self, lane: int, first: int, end: int) -> None:
+        """Name the records that are about to be given to an agent at once."""
+        _SLOT.pack_into(self._slots, 0, lane, end - first, first)
+
     def idle(self) -> None:
         """Name no record: none is being stepped."""
         _SLOT.pack_into(self._slots, 0, 0, 0, 0)
@@ -147,7 +152,7 @@ class Journal:
     ) -> Iterator[Callable[[int], str]]:
         """Name what is being decoded; yield what says of an offset why it must not be."""
         lane = self.lane(DECODER, topic, partition)
-        _SLOT.pack_into(self._slots, 0, lane, end - first, first)
+        self.folding(lane, first, end)
 
         def refused(offset: int) -> str:
             if not self.suspects:
@@ -208,6 +213,14 @@ class Journal:
             if suspect.lane == lane and suspect.first <= offset < suspect.end:
                 return suspect
         return None
+
+    def suspects_in(self, agent: str, topic: str, partition: int, first: int, end: int) -> bool:
+        """Return whether the process died in this range, or in a part of it."""
+        lane = (agent, topic, partition)
+        return any(
+            suspect.lane == lane and suspect.first < end and first < suspect.end
+            for suspect in self.suspects
+        )
 
     def condemned(self, agent: str, record: Record) -> str:
         """Return why a record is not to be tried again, or nothing if it is."""

@@ -10,18 +10,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
-import faust
 import structlog
 
 from streams import clock, defences
-from streams.ports import Agent, AsyncAgent, Malformed, Record
+from streams.ports import Agent, AsyncAgent, BulkAgent, Malformed, Record
 from streams.transport.attending import Attendance
+from streams.transport.bulk import Bulk, portions
 from streams.transport.codec import Batch
 from streams.transport.consumer import Consumer
 from streams.transport.driver import Producer
 from streams.transport.fatal import die
 from streams.transport.journal import CRASHED_WORKER, Journal
 from streams.transport.publisher import Publisher
+from streams.transport.schema import BatchSchema
 from streams.transport.store import TablePartition
 from streams.transport.table import Table
 from streams.transport.unit import UnitOfWork, describe
@@ -39,18 +40,6 @@ UNIT_S = 0.05
 MAX_AWAITING = 64
 #: How long batches under way at such an agent are waited for when partitions are given up.
 AWAIT_TIMEOUT_S = 5.0
-
-
-class BatchSchema(faust.Schema[Any, Any]):
-    """Passes the batch through; decoding is done where it can fail for one record alone."""
-
-    def compile(self, app: Any, **_: Any) -> Any:
-        """Return Faust's decode function."""
-
-        async def decode(message: Any, **_: Any) -> Any:
-            return app.create_event(None, message.value, message.headers, message)
-
-        return decode
 
 
 class Runner:
@@ -88,6 +77,7 @@ class Runner:
         self._tails: dict[tuple[str, int], asyncio.Task[None]] = {}
         self._prepared: set[tuple[str, int]] = set()
         self._attendance: Attendance | None = None
+        self._bulk = Bulk(self, agent) if isinstance(agent, BulkAgent) else None
         if isinstance(agent, Agent) and type(agent).attend is not Agent.attend:
             self._attendance = Attendance(agent, self, self._lock)
         if table is not None and isinstance(agent, Agent):
@@ -161,20 +151,16 @@ class Runner:
         if self._is_stale(batch):
             return
         self._check_order(batch)
-        tp, first = (batch.source, batch.partition), batch.first
-        self.ledger.begun(tp, first)
+        self.ledger.begun((batch.source, batch.partition), batch.first)
         agent = cast(Agent[Any], self.agent)
         state = self._state(batch.partition)
         applied = self._applied_below(batch, state)
         unit = self._unit(batch.partition, state)
         lane = self.journal.lane(self.name, batch.topic, batch.partition)
         began = turn = clock.monotonic()
-        for record in batch.decoded(self.journal):
-            unit.begin()
-            self.journal.stepping(lane, record.offset)
-            self._apply(agent, unit, record, redelivered=record.offset < applied)
-            if record.offset >= applied:  # the mark never goes back
-                unit.finish(record)
+        records = batch.decoded(self.journal)
+        for portion in records if self._bulk is None else portions(records):
+            self._take(unit, portion, applied, lane)
             now = clock.monotonic()
             if unit.is_full() or now - began > UNIT_S:
                 self.journal.idle()
@@ -194,6 +180,13 @@ class Runner:
         self.ledger.done((batch.source, batch.partition), batch.first)
         self.journal.done(self.name, batch.topic, batch.partition, batch.end)
 
+    def _take(self, unit: UnitOfWork, portion: Any, applied: int, lane: int) -> None:
+        """Give the agent a record, or many of them."""
+        if self._bulk is None:
+            self.apply(cast(Agent[Any], self.agent), unit, portion, applied, lane)
+        else:
+            self._bulk.take(unit, portion, applied, lane)
+
     def _check_order(self, batch: Batch) -> None:
         """End the process if a delivery went missing: state must never jump over records."""
         tp = batch.source, batch.partition
@@ -202,16 +195,23 @@ class Runner:
             die(f"agent {self.name} got {tp} after {batch.follows}, but worked to {worked}")
         self._worked[tp] = batch.end
 
-    def _apply(
-        self, agent: Agent[Any], unit: UnitOfWork, record: Record, *, redelivered: bool
+    def apply(
+        self, agent: Agent[Any], unit: UnitOfWork, record: Record, applied: int, lane: int
     ) -> None:
+        """Step one record; those with offsets below `applied` are in the table already."""
+        unit.begin()
+        self.journal.stepping(lane, record.offset)
         self.records += 1
-        if redelivered:
-            self.redelivered += 1
-            record = replace(record, redelivered=True)
-            if not defences.on(defences.Defence.REEMIT):
-                return
-        if self._undecodable(unit, record) or self._condemned(unit, record):
+        if record.offset >= applied:
+            self._step(agent, unit, record)
+            unit.finish(record)  # the mark never goes back
+            return
+        self.redelivered += 1
+        if defences.on(defences.Defence.REEMIT):
+            self._step(agent, unit, replace(record, redelivered=True))
+
+    def _step(self, agent: Agent[Any], unit: UnitOfWork, record: Record) -> None:
+        if self.undecodable(unit, record) or self._condemned(unit, record):
             return
         try:
             agent.step(unit, record)
@@ -220,7 +220,7 @@ class Runner:
         except BaseException as error:  # also SystemExit, and what native code panics with
             log.exception("step_failed", agent=self.name, topic=record.topic, offset=record.offset)
             unit.roll_back()
-            self._rebuild(agent, unit)
+            self.rebuild(agent, unit)
             if defences.on(defences.Defence.SET_ASIDE):
                 unit.set_aside(record, "AGENT_ERROR", describe(error))
         self.journal.lived_through(self.name, record)
@@ -233,7 +233,8 @@ class Runner:
             unit.set_aside(record, CRASHED_WORKER, reason)
         return bool(reason)
 
-    def _undecodable(self, unit: UnitOfWork, record: Record) -> bool:
+    def undecodable(self, unit: UnitOfWork, record: Record) -> bool:
+        """Return whether a record is no message; say so if that is this agent's to say."""
         if isinstance(record.value, Malformed):
             code, error = record.value.code, record.value.error
         elif record.value is None:
@@ -245,7 +246,7 @@ class Runner:
             unit.dead_letter(record, code, error)
         return True
 
-    def _rebuild(self, agent: Agent[Any], unit: UnitOfWork) -> None:
+    def rebuild(self, agent: Agent[Any], unit: UnitOfWork) -> None:
         """Derive anew what a step that was taken back may have left half changed."""
         agent.on_revoked(unit.partition)
         if unit.state is not None:
@@ -270,21 +271,22 @@ class Runner:
         while not self.app.should_stop:
             await asyncio.sleep(TIMER_S)
             try:
-                for partition in self._owned():
+                for partition in self.owned():
                     await self._tick(agent, partition)
             except Exception as error:
                 die(f"agent {self.name} failed on its timer", error)
 
     async def _tick(self, agent: Agent[Any], partition: int) -> None:
         async with self._lock:
-            if partition not in self._owned():
+            if partition not in self.owned():
                 return
             unit = self._unit(partition, self._state(partition))
             agent.on_timer(unit)
             if unit.changed or unit.outputs:
                 await self.publisher.publish(unit, _nothing)
 
-    def _owned(self) -> list[int]:
+    def owned(self) -> list[int]:
+        """Return the partitions that may be worked on now."""
         if self.app.should_stop or self.app.rebalancing:
             return []
         if not self.app.tables.recovery.completed.is_set():
@@ -302,10 +304,6 @@ class Runner:
         cast(Agent[Any], self.agent).on_revoked(partition)
 
     # Agents that do something beside their records: see `attending`.
-
-    def owned(self) -> list[int]:
-        """Return the partitions that may be worked on now."""
-        return self._owned()
 
     def unit_of(self, partition: int) -> UnitOfWork:
         """Return a new unit of work of a partition, with its state."""
@@ -333,11 +331,10 @@ class Runner:
                 await before
             if self._is_stale(batch):
                 return
-            tp, first = (batch.source, batch.partition), batch.first
-            self.ledger.begun(tp, first)
+            self.ledger.begun((batch.source, batch.partition), batch.first)
             await self._prepare(agent, (batch.topic, batch.partition))
             unit = self._unit(batch.partition, None)
-            good = [r for r in batch.decoded(self.journal) if not self._undecodable(unit, r)]
+            good = [r for r in batch.decoded(self.journal) if not self.undecodable(unit, r)]
             self.records += len(batch.records)
             for part in self.journal.parts(self.name, good):
                 await self._handle_part(agent, unit, part)

@@ -231,12 +231,8 @@ class Worker:
                 lane.publish(unit, _nothing)
                 now_ns += 1_000
                 unit = self._unit(task, tp[1], now_ns)
-            unit.begin()
-            again = record.offset < applied
-            self.redelivered += again
-            task.runner._apply(task.agent, unit, record, redelivered=again)
-            if not again:
-                unit.finish(record)
+            self.redelivered += record.offset < applied
+            task.runner.apply(task.agent, unit, record, applied, 0)
         task.agent.on_batch_end(unit)
         ledger = self.ledger
         lane.publish(unit, lambda: ledger.done(tp, first))

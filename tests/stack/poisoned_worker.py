@@ -23,7 +23,7 @@ import streams.app
 import streams.main
 import streams.transport.codec
 from streams.models.orders import Submit
-from streams.ports import Agent, AsyncAgent, Record, Unit
+from streams.ports import Agent, AsyncAgent, BulkAgent, Record, Unit
 from streams.settings import Settings
 from streams.topics import ORDERS_APPROVED, ORDERS_REQUESTED
 from streams.transport.codec import decode
@@ -32,6 +32,7 @@ from tests.stack.counting_worker import Counted, NoServices
 from tests.transport import Count
 
 AWAITS = "ORDERFLOW_TEST_AWAITS"
+FOLDS = "ORDERFLOW_TEST_FOLDS"
 #: So long a batch is under way at the agent that awaits.
 AWAIT_S = 0.02
 
@@ -62,6 +63,15 @@ class Stepping(Agent[Count]):
         take(unit, record)
 
 
+class Folding(BulkAgent[Count]):
+    """Takes many orders at once."""
+
+    def fold(self, unit: Unit[Count], records: Sequence[Record]) -> None:
+        """Take each order."""
+        for record in records:
+            take(unit, record)
+
+
 class Awaiting(AsyncAgent[Count]):
     """Takes whole batches, several partitions' at the same time."""
 
@@ -78,6 +88,8 @@ class Services(NoServices):
 
     def agent(self, _spec: AgentSpec) -> Agent[Count] | AsyncAgent[Count]:
         """Build the agent."""
+        if FOLDS in os.environ:
+            return Folding()
         return Awaiting() if AWAITS in os.environ else Stepping()
 
 

@@ -15,7 +15,7 @@ from connectors.kafka.admin import apply_topics
 from streams.settings import Settings
 from streams.transport.journal import MAX_DEATHS
 from tests.stack.plain import Raw, count, produce, read, wait_until
-from tests.stack.poisoned_worker import AWAITS
+from tests.stack.poisoned_worker import AWAITS, FOLDS
 from tests.stack.workers import Workers, workers_of
 from tests.transport import counted_order
 
@@ -90,7 +90,13 @@ async def condemned(workers: Workers) -> dict[str, dict[str, str]]:
 
 @pytest.mark.parametrize(
     ("how", "env"),
-    [("exit", {}), ("segfault", {}), ("decode", {}), ("decode", {AWAITS: "1"})],
+    [
+        ("exit", {}),
+        ("segfault", {}),
+        ("segfault", {FOLDS: "1"}),
+        ("decode", {}),
+        ("decode", {AWAITS: "1"}),
+    ],
 )
 async def test_a_record_that_ends_the_process_is_set_aside(
     workers: Workers, how: str, env: dict[str, str]

@@ -36,6 +36,7 @@ from streams.topics import (
     CONTROLS,
     DEAD_LETTERS,
     DEAD_LETTERS_HANDLED,
+    MARKET_BARS,
     MARKET_LAST,
     MARKET_QUOTES,
     MARKET_REFUSED,
@@ -53,6 +54,7 @@ from streams.topics import (
 )
 from tests.builders import (
     NOW_NS,
+    bar,
     cancel,
     event,
     fill,
@@ -158,10 +160,16 @@ SAMPLES: dict[str, list[Any]] = {
              "ts_updated_ns": NOW_NS}
         )
     ],
-    MARKET_TRADES.name: [trade(seq=1, exchange="P", conditions="@F", suspicious=True), trade()],
+    MARKET_TRADES.name: [trade(seq=1, exchange="P", conditions="@F", suspicious=True), trade(),
+                         trade(seq=9, correction_of=1, canceled=True)],
     MARKET_QUOTES.name: [quote(seq=1, exchange="Q"), quote().model_copy(update={"bid": None})],
     MARKET_LAST.name: [last_price(bid="49.99")],
     MARKET_REFUSED.name: [refused(), refused("locked", 3, refused=False, source_partition=2)],
+    MARKET_BARS.name: [
+        bar(),
+        bar("100t", status="revised", rev=2, volume="0.000000001", notional="1E-9", trades=7),
+        bar("5m", open=None, high=None, low=None, close=None, vwap=None, trades=0),
+    ],
     CONTROLS.name: [KillSwitch(scope="account:A1", engaged=True, version=4, by="me", reason="x")],
     DEAD_LETTERS_HANDLED.name: [
         HandledLetter(letter="0:7", action=Action.RETRIED, attempt=2, by="me", ts_event_ns=NOW_NS)
@@ -367,6 +375,8 @@ def test_a_redelivered_batch_lands_once(stack: Settings) -> None:
         (ACCOUNTS_UPDATES, "accounts_now"),
         (MARKET_TRADES, "trades"),
         (MARKET_QUOTES, "quotes"),
+        (MARKET_BARS, "bars"),
+        (MARKET_BARS, "bar_revisions"),
         (MARKET_LAST, "last_prices_now"),
         (MARKET_REFUSED, "refused_ticks"),
         (CONTROLS, "control_updates"),

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from connectors.clickhouse.queries import load
-from streams.models.market import Trade
+from streams.models.market import Bar, Trade
 from streams.models.orders import Order, OrderEvent
 from streams.models.positions import Position
 from streams.models.reconciliation import Reconciliation
@@ -18,6 +18,7 @@ from streams.ports import Record
 from streams.settings import Settings
 from streams.topics import (
     DEAD_LETTERS,
+    MARKET_BARS,
     MARKET_LAST,
     MARKET_REFUSED,
     MARKET_TRADES,
@@ -184,9 +185,25 @@ async def filled(stack: Settings) -> Settings:
         ),
         records(RECONCILIATIONS, COMPARED + COMPARED),
         records(MARKET_REFUSED, COUNTS + COUNTS),
+        records(MARKET_BARS, BARS + BARS),
         [letter, again],
     )
     return settings
+
+
+def bar(minute: int, rev: int, opened: str, closed: str, trades: int) -> Bar:
+    """Return a bar of AIG of a minute after T."""
+    start = T + minute * 60_000 * MS
+    given = {
+        "symbol": "AIG", "frame": "1m", "session": "2026-11-18", "ts_start_ns": start,
+        "ts_end_ns": start + 60_000 * MS, "status": "final" if rev == 1 else "revised", "rev": rev,
+        "open": opened, "high": closed, "low": opened, "close": closed, "volume": str(100 * trades),
+        "notional": "1000", "vwap": "10", "trades": trades, "ts_init_ns": start + 62_000 * MS,
+    }  # fmt: skip
+    return Bar.model_validate(given)
+
+
+BARS = [bar(0, 1, "10", "11", 1), bar(0, 2, "10", "12", 2), bar(2, 1, "13", "13", 1)]
 
 
 def picked(rows: Sequence[dict[str, Any]], names: str) -> list[tuple[Any, ...]]:
@@ -271,6 +288,18 @@ CASES: list[tuple[str, dict[str, str], str, list[tuple[Any, ...]]]] = [
             ("accepted to filled", 1, 6, 6),
             ("requested to filled", 1, 10, 10),
         ],
+    ),
+    (
+        "bars", {"symbol": "AIG"}, "open close volume trades rev",
+        [
+            (D(10), D(12), D(200), 2, 2),  # the second revision
+            (D(12), D(12), D(0), 0, 0),  # nothing traded: the close before it
+            (D(13), D(13), D(100), 1, 1),
+        ],
+    ),
+    (
+        "bar_revisions", {"symbol": "AIG"}, "rev status close trades",
+        [(1, "final", D(11), 1), (2, "revised", D(12), 2), (1, "final", D(13), 1)],
     ),
     ("last_prices", {}, "symbol last", [("AIG", D(51))]),
     (

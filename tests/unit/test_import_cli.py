@@ -126,7 +126,7 @@ def test_a_preview_shows_rows_as_read(run: Run, tmp_path: Path) -> None:
     assert rows[0] == {
         "file": file, "line": 2, "kind": "trade", "time": "2013-10-07T13:30:00.019000000Z",
         "symbol": "AIG", "seq": 2, "exchange": "", "conditions": "", "price": "49.05",
-        "size": "100", "suspicious": False, "verdict": "ok",
+        "size": "100", "suspicious": False, "canceled": False, "verdict": "ok",
     }  # fmt: skip
     assert (rows[1]["line"], rows[1]["verdict"][:6]) == (3, "price:")
     assert len(json.loads(run(own, own, "--preview", "2", "--json").out)) == 4

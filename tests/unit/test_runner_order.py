@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
-from streams.ports import Agent, AsyncAgent, Record, Unit
+from streams import defences
+from streams.ports import Agent, AsyncAgent, BulkAgent, Record, Unit
 from streams.topics import DEAD_LETTERS, ORDERS_APPROVED, ORDERS_REQUESTED
 from streams.transport import runner as module
 from streams.transport.codec import Batch, encode
+from streams.transport.journal import MAX_DEATHS
 from streams.transport.ledger import Ledger
 from streams.transport.runner import Runner
 from streams.transport.store import TablePartition
@@ -305,3 +307,116 @@ async def test_what_hangs_is_given_up_with_its_partition(monkeypatch: pytest.Mon
         await asyncio.sleep(0)
     assert (agent.log, world.sender.sent) == (["prepared 0"], [])
     assert world.ledger.floor(TP) is None
+
+
+class Folder(BulkAgent[Count]):
+    """Counts what it is given at once, and raises where an order of quantity 13 is."""
+
+    def __init__(self) -> None:
+        self.folds: list[list[tuple[int, bool]]] = []
+        self.count = 0
+
+    def fold(self, unit: Unit[Count], records: Sequence[Record]) -> None:
+        """Count all of them."""
+        self.folds.append([(record.offset, record.redelivered) for record in records])
+        for record in records:
+            self.count += not record.redelivered
+            unit.put("n", Count(n=self.count))
+            unit.emit(ORDERS_APPROVED, "A1", record.value)
+            if record.value.qty == 13:
+                raise ArithmeticError("thirteen")
+
+    def on_assigned(self, partition: int, state: Any) -> None:
+        """Go on from the table."""
+        assert partition == 0
+        self.count = dict(state).get("n", Count(n=0)).n
+
+
+async def test_a_bulk_agent_gets_a_batch_at_once(state: TablePartition) -> None:
+    """Without those that cannot be used; each of these is a dead letter."""
+    agent = Folder()
+    world = World(agent, state)
+    await world.work(world.batch(order(0), b"?", order(2)), world.batch(order(3)))
+    assert agent.folds == [[(0, False), (2, False)], [(3, False)]]
+    assert world.values(DEAD_LETTERS.name) == [b"?"]
+    assert (world.runner.records, world.runner.rejected, world.ledger.floor(TP)) == (4, 1, 4)
+    assert (state.get("n"), state.applied(ORDERS_REQUESTED.name)) == (Count(n=3), 4)
+
+
+async def test_a_fold_that_raises_is_taken_back_and_done_one_by_one(state: TablePartition) -> None:
+    """The bad record alone is set aside; what the agent knows is what the table has."""
+    agent = Folder()
+    world = World(agent, state)
+    await world.work(world.batch(order(0)))
+    await world.work(world.batch(order(1), b"?", order(2, qty="13"), order(3)))
+    assert agent.folds[1:] == [
+        [(1, False), (3, False), (4, False)],
+        [(1, False)],
+        [(3, False)],
+        [(4, False)],
+    ]
+    assert world.values(ORDERS_APPROVED.name) == [order(0), order(1), order(3)]
+    assert world.values(DEAD_LETTERS.name) == [b"?", order(2, qty="13")]
+    assert (state.get("n"), agent.count) == (Count(n=3), 3)
+    assert (world.runner.rejected, world.runner.records) == (1, 5)
+
+
+async def test_redelivered_records_come_one_by_one(state: TablePartition) -> None:
+    """Up to the end of the batch they are in, marked."""
+    first = World(Folder(), state)
+    await first.work(first.batch(order(0), order(1)))
+    agent = Folder()
+    agent.count = 2
+    world = World(agent, state)
+    await world.work(world.batch(order(0), order(1), order(2)))
+    assert agent.folds == [[(0, True)], [(1, True)], [(2, False)]]
+    assert state.get("n") == Count(n=3)
+
+
+async def test_a_bulk_agent_without_the_defence_says_nothing_again(state: TablePartition) -> None:
+    """What the table has is passed over; the rest of the batch is done."""
+    first = World(Folder(), state)
+    await first.work(first.batch(order(0), order(1)))
+    agent = Folder()
+    agent.count = 2
+    world = World(agent, state)
+    defences.switch_off("re-emit")
+    try:
+        await world.work(world.batch(order(0), order(1), order(2)))
+    finally:
+        defences.switch_off("")
+    assert agent.folds == [[(2, False)]]
+    assert (world.runner.records, world.runner.redelivered) == (3, 2)
+
+
+class Ending(Folder):
+    """Ends the process at orders of quantity 13, as far as the journal can see."""
+
+    def fold(self, unit: Unit[Count], records: Sequence[Record]) -> None:
+        """Go through the records up to such an order."""
+        super().fold(unit, [record for record in records if record.value.qty != 13])
+        if any(record.value.qty == 13 for record in records):
+            self.folds.append([(record.offset, False) for record in records])
+            raise KeyboardInterrupt
+
+
+async def test_a_fold_that_ends_the_process_ends_in_finding_the_record(
+    state: TablePartition, tmp_path: Path, deaths: list[str]
+) -> None:
+    """The journal names all of the fold, then the one; at the third death it is set aside."""
+    named = []
+    values = order(0), order(1), order(2, qty="13"), order(3)
+    for _ in range(MAX_DEATHS):
+        world = World(Ending(), state)
+        world.runner.journal.attach(tmp_path / "journal")
+        named.append([(one.first, one.end) for one in world.runner.journal.suspects])
+        await world.work(world.batch(*values))
+    assert (named, len(deaths)) == ([[], [(0, 4)], [(2, 3)]], MAX_DEATHS)
+    agent = Ending()
+    world = World(agent, state)
+    world.runner.journal.attach(tmp_path / "journal")
+    await world.work(world.batch(*values), world.batch(order(4), order(5)))
+    assert agent.folds == [[(0, False)], [(1, False)], [(3, False)], [(4, False), (5, False)]]
+    assert world.values(DEAD_LETTERS.name) == [order(2, qty="13")]
+    assert (world.runner.records, world.runner.rejected, world.ledger.floor(TP)) == (6, 1, 6)
+    assert (len(deaths), world.runner.journal.suspects) == (MAX_DEATHS, [])

@@ -52,6 +52,9 @@ PRINTS: list[tuple[dict[str, Any], TickReason | None, str]] = [
     (later(-5_000) | {"seq": 101}, R.OUT_OF_ORDER, "as old as it may be"),
     (later(-5_001) | {"seq": 101}, R.STALE, "older than that"),
     (later(-5_001) | {"seq": 0}, R.STALE, "the source does not number"),
+    ({"seq": 100, "correction_of": 9}, None, "a correction is no repetition"),
+    (later(-5_001) | {"correction_of": 9, "price": "90"}, None, "of an old and far print"),
+    (later(-5_001) | {"correction_of": 9, "canceled": True}, None, "a cancel of an old one"),
     ({"seq": 0}, None, "nor does this one, and the time is equal"),
     (later(1) | {"conditions": "12,37"}, None, "known conditions"),
     (later(1) | {"conditions": "what?"}, R.UNKNOWN_CONDITION, "unknown ones are noted"),
@@ -105,6 +108,19 @@ def test_an_outdated_side_is_gone_until_its_next_row() -> None:
     assert found.quote(one_sided(ask="50.03", ask_size="1")) is R.LOCKED
     assert found.quote(one_sided(ask="49.90", ask_size="1")) is R.OUTDATED_SIDE
     assert found.quote(one_sided(ask="49.80", ask_size="1")) is None
+
+
+@pytest.mark.parametrize("fields", [{"correction_of": 9}, {"correction_of": 9, "canceled": True}])
+def test_a_correction_or_cancel_is_no_print_of_now(fields: dict[str, Any]) -> None:
+    """A book takes it for no price, and what came before it in time is still not late."""
+    found, book = checks(), Book(VenueConfig())
+    assert book.trade(trade(seq=100))
+    restated = trade(price="70", **(later(60_000) | fields))
+    assert found.trade(restated) is None
+    assert found.newest_trade == (0, 0)
+    assert (book.trade(restated), book.finding) == (False, None)
+    assert (book.last.px, book.print_seq) == (Decimal(50), 100)
+    assert book.trade(trade(price="50.10", **later(1)))
 
 
 def test_prints_and_quotes_are_told_apart() -> None:

@@ -85,8 +85,13 @@ class Book:
         return True
 
     def trade(self, trade: Trade) -> bool:
-        """Apply a print; return False for one that is late, a repetition, bad or far off."""
+        """Apply a print; return False for one that is late, a repetition, bad or far off.
+
+        A correction or cancel of an earlier print moves nothing either: it is no trade of now.
+        """
         found = self.finding = self._checks.trade(trade)
+        if trade.canceled or trade.correction_of is not None:
+            return False
         if found is not None and found not in NOTED:
             return False
         last, size = self.last, trade.size
