@@ -69,6 +69,10 @@ class Consumer(driver.Consumer):
                     await asyncio.sleep(0)
                 elif self.flow_active and epoch == self.epoch:
                     await self._take_in(records)
+        except asyncio.CancelledError:
+            # Faust takes this for a crash if it comes amid a rebalance; an end was asked for.
+            if not self.app.should_stop:
+                raise
         finally:
             delivering.cancel()
 
