@@ -5,6 +5,7 @@ moment at which the broker's first answer was written down: validator, router an
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -100,7 +101,7 @@ async def summarize(settings: Settings, run_: str, starts: Places, ends: Places)
             dead_letters=own,
             rejected_by_code=dict(await asked.rows("demo_rejected")),
             positions_match_fills=not differ,
-            history_rows={TABLES[name].name: count for name, count in rows.items()},
+            history_rows=_by_table(rows),
             latency_ms=_latency((await asked.rows("demo_latency"))[0]),
             missing=(
                 *(
@@ -133,6 +134,14 @@ async def _history_rows(asked: _Asked, starts: Places, ends: Places) -> dict[str
         span = _span(starts, ends, name)
         found[name] = int((await asked.rows("demo_rows", table=table.name, **span))[0][0])
     return found
+
+
+def _by_table(rows: dict[str, int]) -> dict[str, int]:
+    """Return the rows of each table; the topics of all brokers share one."""
+    found: Counter[str] = Counter()
+    for name, count in rows.items():
+        found[TABLES[name].name] += count
+    return dict(found)
 
 
 def _span(starts: Places, ends: Places, topic: str = ORDERS_REQUESTED.name) -> dict[str, str]:

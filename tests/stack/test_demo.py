@@ -58,6 +58,7 @@ def check(found: dict[str, Any], orders: int) -> None:
     assert set(found["history_rows"]) == {table.name for table in TABLES.values()}
     assert found["history_rows"]["dead_letters_log"] >= found["dead_letters"]
     assert found["history_rows"]["order_requests_log"] > orders
+    assert found["history_rows"]["venue_orders_log"] >= found["filled"]
     assert 0 < found["latency_ms"]["p50"] <= found["latency_ms"]["p99"]
     assert found["first_fill_s"] > 0
     assert found["orders_per_s"] == pytest.approx(orders / found["elapsed_s"], rel=0.01)
