@@ -7,8 +7,9 @@ State   table `bars`: the prints that can still be corrected, the bars that can 
         each symbol's clock; written here only
 Twice   a redelivered print changes nothing; a worker that starts publishes the bars of the last
         minute again, equal to those before. A print that the source numbers counts once
-Bad     LATE_TRADE: its bar can no longer be restated; BAD_PRINT: no price or size above 0, a
-        correction of a later print; FUTURE: more than a day ahead; NO_SESSION: in no known year
+Bad     LATE_TRADE: its bar can no longer be restated; BAD_PRINT: a correction of a later print, or
+        to no price or size above 0; FUTURE: one of more than a day ahead; NO_SESSION: in no known
+        year. A print that is as bad and corrects none is in no bar; prices counts it as refused
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -22,6 +23,9 @@ from streams.domain.sessions import Calendar
 from streams.models.market import Bar
 from streams.ports import BulkAgent, Record, Unit
 from streams.topics import MARKET_BARS
+
+#: What the checks of ticks refuse too: counted there, so that a broken feed is no flood of letters.
+COUNTED = frozenset({"BAD_PRINT", "FUTURE"})
 
 
 class Bars(BulkAgent[BarsRecord]):
@@ -48,7 +52,8 @@ class Bars(BulkAgent[BarsRecord]):
             try:
                 keeper.take(unit, record.value, record.offset, emit)
             except RefusedError as refused:
-                unit.dead_letter(record, refused.code, refused.text)
+                if refused.code not in COUNTED or record.value.amends:
+                    unit.dead_letter(record, refused.code, refused.text)
         keeper.store(unit)
 
     def on_timer(self, unit: Unit[BarsRecord]) -> None:

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
-from streams.dev import jars
+from streams.dev import clickhouse, jars, valkey
 from streams.dev.ports import HOST, free_ports
 from streams.dev.service import NotReadyError, Report, Service
 from streams.errors import ServiceFailedError, UsageError
@@ -61,7 +61,7 @@ def prepare(settings: Settings, report: Report, overrides: Mapping[str, object] 
     folder = settings.data_dir / NAME
     folder.mkdir(parents=True, exist_ok=True)
     properties = folder / "server.properties"
-    values = _properties(settings, folder, controller_port=free_ports(1)[0])
+    values = _properties(settings, folder, controller_port=_controller_port(settings))
     values.update(overrides)
     properties.write_text("".join(f"{key}={value}\n" for key, value in values.items()))
     if not (folder / "formatted").exists():
@@ -135,6 +135,12 @@ def _jvm_options(settings: Settings) -> tuple[str, ...]:
         "-Dorg.slf4j.simpleLogger.showDateTime=true",
         "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSSX",
     )
+
+
+def _controller_port(settings: Settings) -> int:
+    """Return a port that no service of the stack, started beside this one, is about to take."""
+    taken = port_of(settings), clickhouse.port_of(settings), valkey.port_of(settings)
+    return free_ports(1, besides={*taken, settings.web_port})[0]
 
 
 def _properties(settings: Settings, folder: Path, *, controller_port: int) -> dict[str, object]:

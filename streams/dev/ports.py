@@ -2,6 +2,7 @@
 
 import random
 import socket
+from collections.abc import Collection
 from contextlib import ExitStack
 
 import psutil
@@ -10,6 +11,7 @@ from streams.errors import PortInUseError
 
 HOST = "127.0.0.1"
 _FREE_RANGE = range(15_000, 30_000)  # below what systems hand out for outgoing connections
+_given: set[int] = set()  # by this process, which need not listen on them yet
 
 
 def check_free(port: int, *, setting: str, what: str) -> None:
@@ -24,13 +26,20 @@ def check_free(port: int, *, setting: str, what: str) -> None:
     )
 
 
-def free_ports(count: int) -> list[int]:
-    """Return `count` different ports on which nothing listens now."""
-    candidates = random.sample(_FREE_RANGE, len(_FREE_RANGE))
+def free_ports(count: int, *, besides: Collection[int] = ()) -> list[int]:
+    """Return `count` different ports on which nothing listens now.
+
+    None is one of `besides`, nor one that an earlier call in this process returned: both may be
+    wanted by a service that does not listen yet.
+    """
+    left_out = _given.union(besides)
+    candidates = [port for port in _FREE_RANGE if port not in left_out]
+    random.shuffle(candidates)
     with ExitStack() as held:
         found: list[int] = []
         for port in candidates:
             if len(found) == count:
+                _given.update(found)
                 return found
             listener = held.enter_context(socket.socket())
             try:

@@ -27,8 +27,8 @@ DEAD_LETTER_CODES: dict[str, str] = {
     "ORPHAN_EXECUTION": "A broker reported an execution of an order that we do not know; none"
     " came within a minute. The value is the event as it would have been published.",
     "LATE_TRADE": "A print of a bar that can no longer be restated (setting `bars_keep_s`).",
-    "BAD_PRINT": "A print without a price or size above 0, or a correction of no earlier one.",
-    "FUTURE": "A print of more than a day ahead.",
+    "BAD_PRINT": "A correction without a price or size above 0, or of no earlier print.",
+    "FUTURE": "A correction of more than a day ahead.",
     "NO_SESSION": "A print of a time for which no trading sessions are known.",
     "AGENT_ERROR": "The agent failed on this record, and kept nothing of it; see the log.",
     "CRASHED_WORKER": "The worker's process died three times or more while at this record.",

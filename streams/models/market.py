@@ -37,6 +37,11 @@ class Trade(Tick):
     )
     canceled: bool = Field(False, description="With `correction_of`: that print never was.")
 
+    @property
+    def amends(self) -> bool:
+        """Say whether this is about an earlier print, and none of now: the checks pass it over."""
+        return self.canceled or self.correction_of is not None
+
 
 class Quote(Tick):
     """The best bid and offer, or one side of them, as set by `exchange`. Record key: `symbol`.

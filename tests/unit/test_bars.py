@@ -98,9 +98,9 @@ def test_a_print_that_is_too_late_is_set_aside() -> None:
 
 
 BAD = [
-    (at(1, "0"), "BAD_PRINT", "no price"),
-    (at(1, size="-5"), "BAD_PRINT", "no size"),
-    (at(200_000), "FUTURE", "more than a day ahead"),
+    (at(1, "0", seq=5, correction_of=4), "BAD_PRINT", "no price"),
+    (at(1, size="-5", seq=5, correction_of=4), "BAD_PRINT", "no size"),
+    (at(200_000, seq=5, correction_of=4), "FUTURE", "more than a day ahead"),
     (at(1, ts_event_ns=1), "NO_SESSION", "of no year that has sessions"),
     (at(1, seq=5, correction_of=5), "BAD_PRINT", "a correction of itself"),
     (at(1, canceled=True), "BAD_PRINT", "a cancel of nothing"),
@@ -114,6 +114,15 @@ def test_what_can_be_in_no_bar_is_set_aside(one: Trade, code: str) -> None:
     world.take(at(0), one)
     (bar,) = world.wait(70)
     assert (bar.trades, [letter.code for letter in world.dead]) == (1, [code])
+
+
+@pytest.mark.parametrize("one", [at(1, "0"), at(1, size="-5"), at(200_000)])
+def test_what_the_checks_refuse_is_in_no_bar_and_no_letter(one: Trade) -> None:
+    """The prices agent counts it."""
+    world = World("1m")
+    world.take(at(0), one)
+    (bar,) = world.wait(70)
+    assert (bar.trades, world.dead) == (1, [])
 
 
 def test_repetitions_count_once() -> None:

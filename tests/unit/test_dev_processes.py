@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from streams.dev import logs
+from streams.dev import logs, ports
 from streams.dev import state as state_file
 from streams.dev.children import Child, Children
 from streams.dev.lock import data_lock, is_locked
@@ -202,3 +202,12 @@ def test_free_ports_differ_and_are_free() -> None:
     assert len(set(found)) == 5
     for port in found:
         check_free(port, setting="ANY", what="a test")
+
+
+def test_a_port_that_was_given_is_not_given_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who got it may not listen on it yet, and another service would take it first."""
+    monkeypatch.setattr(ports, "_FREE_RANGE", range(15_000, 15_040))
+    monkeypatch.setattr(ports, "_given", set())
+    found = [free_ports(4, besides={15_000, 15_001}) for _ in range(5)]
+    assert len(set().union(*found)) == 20
+    assert not {15_000, 15_001}.intersection(*found)
