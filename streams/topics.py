@@ -10,12 +10,15 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter
 
+from streams.models.allocations import Allocation, AllocationCommand
 from streams.models.controls import AnyControl
 from streams.models.dead_letters import HandledLetter
 from streams.models.market import Bar, LastPrice, Quote, RefusedTicks, Trade
 from streams.models.orders import ApprovedOrder, Command, Order, OrderEvent, VenueOrder
 from streams.models.positions import Account, Position
 from streams.models.reconciliation import Reconciliation
+from streams.models.signals import Indicator, Signal, StrategyState
+from streams.models.slices import SliceCommand, SlicedOrder
 
 DAY_MS = 86_400_000
 MAX_RECORD_BYTES = 1_000_000
@@ -167,6 +170,66 @@ MARKET_BARS = TopicSpec(
     "Bars: each when it is final, and again with a higher `rev` whenever it is restated.",
     retention_days=30,
 )
+INDICATORS = TopicSpec(
+    "indicators.v1",
+    "symbol",
+    Indicator,
+    "indicators",
+    "Values of indicators after each bar, and again with a higher `rev` when a bar is restated.",
+)
+SIGNALS = TopicSpec(
+    "signals.v1",
+    "symbol",
+    Signal,
+    "users, strategies",
+    "What strategies want to hold, with the record that they decided on.",
+    retention_days=90,
+)
+STRATEGIES_UPDATES = TopicSpec(
+    "strategies.updates.v1",
+    "strategy|symbol",
+    StrategyState,
+    "strategies",
+    "Each strategy as it stands on each symbol, on the symbol's partition.",
+    cleanup="compact",
+)
+STRATEGIES_FILLS = TopicSpec(
+    "strategies.fills.v1",
+    "symbol",
+    OrderEvent,
+    "allocator",
+    "Fills of orders that carry a strategy, on the partition of their symbol.",
+)
+ALLOCATIONS_REQUESTED = TopicSpec(
+    "allocations.requested.v1",
+    "account",
+    AllocationCommand,
+    "users, sizer, allocator",
+    "Targets of positions, and their cancels.",
+)
+ALLOCATIONS_UPDATES = TopicSpec(
+    "allocations.updates.v1",
+    "account|allocation_id",
+    Allocation,
+    "allocator",
+    "Each allocation as it stands, on its account's partition.",
+    cleanup="compact",
+)
+SLICES_REQUESTED = TopicSpec(
+    "slices.requested.v1",
+    "account",
+    SliceCommand,
+    "users",
+    "Orders to be sent in slices (TWAP, POV), and their cancels.",
+)
+SLICES_UPDATES = TopicSpec(
+    "slices.updates.v1",
+    "account|parent_id",
+    SlicedOrder,
+    "slicer",
+    "Each sliced order as it stands, on its account's partition.",
+    cleanup="compact",
+)
 CONTROLS = TopicSpec(
     "controls.v1",
     "kind:scope",
@@ -209,6 +272,14 @@ TOPICS: tuple[TopicSpec, ...] = (
     MARKET_LAST,
     MARKET_REFUSED,
     MARKET_BARS,
+    INDICATORS,
+    SIGNALS,
+    STRATEGIES_UPDATES,
+    STRATEGIES_FILLS,
+    ALLOCATIONS_REQUESTED,
+    ALLOCATIONS_UPDATES,
+    SLICES_REQUESTED,
+    SLICES_UPDATES,
     CONTROLS,
     DEAD_LETTERS,
     DEAD_LETTERS_HANDLED,
