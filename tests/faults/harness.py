@@ -126,6 +126,7 @@ class Harness:
     load: Load
     say: Say
     counts: Counter[str] = field(default_factory=Counter)
+    amended: set[str] = field(default_factory=set)  # orders at the broker, once each
 
     async def harm_broker(self, fault: str, **given: object) -> None:
         """Arm a fault of the scripted broker; see its docstring."""
