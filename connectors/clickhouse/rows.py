@@ -31,6 +31,7 @@ from streams.topics import (
     ORDERS_UPDATES,
     POSITIONS_UPDATES,
     RECONCILIATIONS,
+    STATEMENTS,
     VENUE_REST_ORDERS,
     VENUE_VIRTUAL_ORDERS,
 )
@@ -194,6 +195,10 @@ TABLES: Mapping[str, HistoryTable] = {
         + _columns(_bool, "mended")
         + _columns(_u64, "orders positions differences unmended")
         + _columns(_time, "ts_event=ts_event_ns"),
+    ),
+    STATEMENTS.name: HistoryTable(
+        "statements_log",
+        _columns(_text, "broker account symbol") + _columns(_time, "ts_event=ts_event_ns"),
     ),
     ORDERS_UPDATES.name: HistoryTable(
         "orders_log",
