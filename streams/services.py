@@ -171,7 +171,12 @@ def _positions(services: Services) -> Positions:
 def _gateway(services: Services) -> Gateway:
     config = VenueConfig(seed=services.settings.virtual_seed)
     broker = VirtualBroker(config, services.calendar)
-    return Gateway(broker, _controls(services), config.remember_ns)
+    every_ns = _reconcile_every_ns(services.settings)
+    return Gateway(broker, _controls(services), config.remember_ns, every_ns)
+
+
+def _reconcile_every_ns(settings: Settings) -> int:
+    return int(settings.reconcile_every_s * SECOND_NS)
 
 
 def _sender(services: Services) -> Sender:
@@ -217,7 +222,7 @@ def _history(services: Services) -> History:
 _BUILDERS: dict[str, Callable[[Services], Agent[Any] | AsyncAgent[Any]]] = {
     "validator": _validator,
     "router": _router,
-    "tracker": lambda _: Tracker(),
+    "tracker": lambda services: Tracker(_reconcile_every_ns(services.settings)),
     "positions": _positions,
     "gateway": _gateway,
     "sender": _sender,
