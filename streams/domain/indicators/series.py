@@ -9,9 +9,10 @@ to be late.
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
-from streams.domain.build import make
+from streams.domain.build import evolve, filled, make
 from streams.domain.indicators.rows import Late, SeriesRow
 from streams.domain.indicators.rules import Kept, Rule, State, Values
+from streams.models.base import SCHEMA_VERSION
 from streams.models.market import Bar
 from streams.models.signals import Indicator
 
@@ -104,16 +105,19 @@ def was_late(row: SeriesRow, bar: Bar) -> bool:
 def message(symbol: str, frame: str, told: Told) -> Indicator:
     """Return the record of what is told."""
     rule, bar, values = told
-    return make(
+    return filled(
         Indicator,
-        symbol=symbol,
-        frame=frame,
-        name=rule.name,
-        ts_start_ns=bar.start_ns,
-        ts_end_ns=bar.end_ns,
-        rev=bar.rev,
-        values=dict(zip(rule.outputs, values, strict=True)) if values is not None else {},
-        ts_init_ns=bar.told_ns,
+        {
+            "schema_version": SCHEMA_VERSION,
+            "symbol": symbol,
+            "frame": frame,
+            "name": rule.name,
+            "ts_start_ns": bar.start_ns,
+            "ts_end_ns": bar.end_ns,
+            "rev": bar.rev,
+            "values": dict(zip(rule.outputs, values, strict=True)) if values is not None else {},
+            "ts_init_ns": bar.told_ns,
+        },
     )
 
 
@@ -186,7 +190,7 @@ def _late(row: SeriesRow, bar: Bar, now_ns: int) -> SeriesRow:
     units = _units(row, now_ns)
     late = [one for one in row.late if one.told_ns in units]
     fresh = Late(bar.ts_start_ns, bar.rev, now_ns)
-    return make(SeriesRow, **{**row.__dict__, "units": units, "late": (*late, fresh)})
+    return evolve(row, units=units, late=(*late, fresh))
 
 
 def _restated(
