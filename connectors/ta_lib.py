@@ -17,9 +17,9 @@ from typing import Any, Final
 from streams.domain.indicators.asked import FOREIGN, named
 from streams.domain.indicators.rules import ONE, Kept, Rule, State, Values
 
-#: Bars that are kept at least: so many times the function's warm-up, and never fewer than 50.
+#: Bars that are kept at least: so many times the function's warm-up, and never fewer than 100.
 WARM_UPS: Final = 10
-MIN_BARS: Final = 50
+MIN_BARS: Final = 100
 #: The longest warm-up: its bars are stored with each series.
 MAX_WARM_UP: Final = 100
 #: Handles at hand, of each indicator.
