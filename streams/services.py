@@ -12,6 +12,7 @@ from typing import Any
 from agents.bars import Bars
 from agents.gateway import Gateway
 from agents.history import History
+from agents.indicators import Indicators
 from agents.positions import Positions, PositionsDeps
 from agents.prices import Prices
 from agents.router import Router, RouterDeps
@@ -26,10 +27,12 @@ from connectors.calendar import ExchangeCalendar
 from connectors.clickhouse.history import ClickHouseHistory
 from connectors.kafka.mirror import Mirror
 from connectors.redis.cache import Cache
+from connectors.ta_lib import rule_of
 from streams.domain.bars.frames import Plans
 from streams.domain.breaker import SECOND_NS, Bucket
 from streams.domain.capabilities import BROKERS, REST, Capabilities
 from streams.domain.controls import ControlSet
+from streams.domain.indicators.asked import Asked
 from streams.domain.matching.config import VenueConfig
 from streams.errors import UsageError
 from streams.models.controls import AnyControl, control_key
@@ -215,6 +218,13 @@ def _plans(settings: Settings) -> Plans:
         raise UsageError(f"the setting `bars` cannot be read: {error}") from None
 
 
+def _indicators(services: Services) -> Indicators:
+    try:
+        return Indicators(Asked(services.settings.indicators, rule_of))
+    except ValueError as error:
+        raise UsageError(f"the setting `indicators` cannot be read: {error}") from None
+
+
 def _history(services: Services) -> History:
     return History(ClickHouseHistory(services.settings))
 
@@ -228,5 +238,6 @@ _BUILDERS: dict[str, Callable[[Services], Agent[Any] | AsyncAgent[Any]]] = {
     "sender": _sender,
     "prices": lambda _: Prices(),
     "bars": _bars,
+    "indicators": _indicators,
     "history": _history,
 }

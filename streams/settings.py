@@ -152,6 +152,12 @@ class Settings(BaseSettings):
         "later is a dead letter.",
     )
 
+    indicators: str = Field(
+        "1m: sma(20) ema(12) rsi(14) macd(12,26,9) bbands(20,2) atr(14) vwap obv",
+        description="Indicators of frames, and those of symbols that have their own: "
+        "`1m: sma(20) vwap; 5m 1h: ema(12); AIG IBM 5m: sma(50)`. Empty: none.",
+    )
+
     test_without: str = Field(
         "",
         description="For tests of the tests alone: defences that a worker does without, "

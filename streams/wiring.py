@@ -12,6 +12,7 @@ from streams.topics import (
     ACCOUNTS_UPDATES,
     CONTROLS,
     DEAD_LETTERS,
+    INDICATORS,
     MARKET_BARS,
     MARKET_LAST,
     MARKET_QUOTES,
@@ -31,6 +32,7 @@ from streams.topics import (
 )
 from tables.bars import BARS
 from tables.base import TableSpec
+from tables.indicators import INDICATORS_TABLE
 from tables.orders import ORDERS
 from tables.positions import POSITIONS
 from tables.risk import RISK
@@ -138,6 +140,14 @@ AGENTS: tuple[AgentSpec, ...] = (
         BARS,
         (CONTROLS,),
         state_first=True,
+    ),
+    AgentSpec(
+        "indicators",
+        "market",
+        "Indicators of each symbol's bars, restated with them.",
+        (MARKET_BARS,),
+        (INDICATORS,),
+        INDICATORS_TABLE,
     ),
     AgentSpec(
         "history",

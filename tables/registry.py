@@ -2,6 +2,7 @@
 
 from tables.bars import BARS
 from tables.base import TableSpec
+from tables.indicators import INDICATORS_TABLE
 from tables.orders import ORDERS
 from tables.positions import POSITIONS
 from tables.risk import RISK
@@ -9,4 +10,13 @@ from tables.routes import ROUTES
 from tables.sends import SENDS
 from tables.venue import VENUE
 
-TABLES: tuple[TableSpec, ...] = (BARS, ORDERS, POSITIONS, RISK, ROUTES, SENDS, VENUE)
+TABLES: tuple[TableSpec, ...] = (
+    BARS,
+    INDICATORS_TABLE,
+    ORDERS,
+    POSITIONS,
+    RISK,
+    ROUTES,
+    SENDS,
+    VENUE,
+)
