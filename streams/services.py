@@ -16,6 +16,8 @@ from agents.positions import Positions, PositionsDeps
 from agents.prices import Prices
 from agents.router import Router, RouterDeps
 from agents.sender import Sender, SenderDeps
+from agents.sizer import Sizer, SizerDeps
+from agents.strategies import Strategies, StrategiesDeps
 from agents.tracker import Tracker
 from agents.validator import Validator
 from connectors.brokers.desk import Desk
@@ -26,6 +28,8 @@ from connectors.calendar import ExchangeCalendar
 from connectors.clickhouse.history import ClickHouseHistory
 from connectors.kafka.mirror import Mirror
 from connectors.redis.cache import Cache
+from connectors.strategies import known_strategies
+from streams import clock
 from streams.domain.bars.frames import Plans
 from streams.domain.breaker import SECOND_NS, Bucket
 from streams.domain.capabilities import BROKERS, REST, Capabilities
@@ -210,6 +214,26 @@ def _plans(settings: Settings) -> Plans:
         raise UsageError(f"the setting `bars` cannot be read: {error}") from None
 
 
+def _strategies(services: Services) -> Strategies:
+    settings = services.settings
+    return Strategies(
+        StrategiesDeps(
+            settings.strategies,
+            _controls(services),
+            known_strategies(),
+            services.partition_of,
+            clock.monotonic,
+            settings.strategy_budget_ms / 1000,
+        )
+    )
+
+
+def _sizer(services: Services) -> Sizer:
+    settings = services.settings
+    max_age_ns = int(settings.signal_max_age_s * SECOND_NS)
+    return Sizer(SizerDeps(settings.strategies, _controls(services), _price(services), max_age_ns))
+
+
 def _history(services: Services) -> History:
     return History(ClickHouseHistory(services.settings))
 
@@ -223,5 +247,7 @@ _BUILDERS: dict[str, Callable[[Services], Agent[Any] | AsyncAgent[Any]]] = {
     "sender": _sender,
     "prices": lambda _: Prices(),
     "bars": _bars,
+    "strategies": _strategies,
+    "sizer": _sizer,
     "history": _history,
 }

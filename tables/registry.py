@@ -7,6 +7,7 @@ from tables.positions import POSITIONS
 from tables.risk import RISK
 from tables.routes import ROUTES
 from tables.sends import SENDS
+from tables.strategies import STRATEGIES
 from tables.venue import VENUE
 
-TABLES: tuple[TableSpec, ...] = (BARS, ORDERS, POSITIONS, RISK, ROUTES, SENDS, VENUE)
+TABLES: tuple[TableSpec, ...] = (BARS, ORDERS, POSITIONS, RISK, ROUTES, SENDS, STRATEGIES, VENUE)
