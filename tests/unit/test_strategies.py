@@ -63,6 +63,12 @@ def test_ticks_that_nobody_wants_are_not_looked_at() -> None:
     before = dict(world.state)
     world.tell("trade", trade(), trade())
     assert world.state == before
+    ticks = probes("a", wants=["trade"])
+    ticks.wait()
+    assert ticks.agent.at_once("market.trades.v1") == 100
+    ticks.control("a", enabled=False)
+    ticks.wait()
+    assert ticks.agent.at_once("market.trades.v1") == 2_000
 
 
 def test_strategies_run_beside_each_other_with_parameters_of_their_own() -> None:
@@ -285,7 +291,7 @@ def test_a_bar_counts_once_and_as_it_first_was() -> None:
     world.tell("bar", later, earlier, one.model_copy(update={"frame": "5m"}))
     assert world.events() == 3
     world.restart()
-    world.tell("bar", one, later)
+    world.tell("bar", one, later, world.bar("52", rev=2, status="revised"))
     assert world.events() == 3
 
 
@@ -306,6 +312,17 @@ def test_the_timer_decides_too_and_says_it_again_after_a_restart() -> None:
     assert {one.cause_topic for one in first + second} == {""}
     world.restart()
     assert world.wait(0)[:2] == first + second
+
+
+def test_the_timer_is_for_those_that_want_it() -> None:
+    """Others beside them are not told."""
+    known = {
+        "timed": Probe(lambda *_: (), "timer"),
+        "deaf": Probe(lambda *_: long(), "bar"),
+    }
+    world = World({name: {"implementation": name, "symbols": "AIG"} for name in known}, known)
+    assert world.wait() == []
+    assert (world.events("timed"), world.events("deaf")) == (1, 0)
 
 
 def test_signals_are_let_go_after_a_while() -> None:
@@ -331,12 +348,11 @@ def test_other_parameters_start_it_anew() -> None:
     one = world.bar("50")
     world.tell("bar", one)
     world.control("a", params={"word": "other"})
+    world.tell("bar", one)
     world.bars("51")
     row = world.row()
     assert (world.events(), row.params, row.controls_version) == (1, {"word": "other"}, 1)
     assert row.signals == 2
-    world.tell("bar", one)
-    assert world.events() == 1
 
 
 def test_what_is_no_parameter_changes_nothing_of_its_state() -> None:

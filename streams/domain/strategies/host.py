@@ -79,7 +79,7 @@ class Host:
         self._wanted = frozenset(
             callback
             for config in configs.values()
-            if config.said.implementation in self._known
+            if config.said.enabled and config.said.implementation in self._known
             for callback in self._known[config.said.implementation].wants
         )
         named = {
@@ -141,11 +141,12 @@ class Host:
                 continue
             if callback == "fill" and event.strategy != pair.row.strategy:
                 continue
-            self._touch(pair)
             if callback in _ONCE and not pair.is_new(callback, event):
                 continue
             decisions = pair.call(callback, (event,), at_ns, self._clock)
             made += pair.signals(decisions, cause, at_ns, rows.now_ns)
+            if pair.changed:
+                self._touch(pair)
         if made:
             self._keep(rows, cause_key(cause.topic, cause.offset), made)
 
