@@ -367,8 +367,14 @@ def test_what_is_no_parameter_changes_nothing_of_its_state() -> None:
 
 
 def test_disabled_and_enabled_again() -> None:
-    """It begins anew: what happened meanwhile it does not know."""
-    world = probes("a")
+    """It begins anew: of what was before it knows its last decision alone."""
+    heard: list[Decimal] = []
+
+    def act(name: str, event: Any, context: Context[Any]) -> Sequence[Decision]:
+        heard.append(context.strength)
+        return long() if event.close == 50 else ()
+
+    world = probes("a", act=act)
     world.bars("50")
     world.control("a", enabled=False)
     world.wait()
@@ -378,6 +384,7 @@ def test_disabled_and_enabled_again() -> None:
     world.control("a", enabled=True)
     world.bars("52")
     assert (world.row().status, world.events()) == ("running", 1)
+    assert (heard, world.row().strength) == ([0, 1], 1)
 
 
 def test_a_strategy_that_is_not_configured_any_more_is_stopped() -> None:

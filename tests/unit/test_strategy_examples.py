@@ -23,11 +23,14 @@ def run(name: str, closes: Iterable[str | None], **params: Any) -> Held:
     """Return what a strategy decides on bars with these closes: number of the bar, strength."""
     strategy: AnyStrategy = BUILT_IN[name]
     context = Context("AIG", strategy.params.model_validate(params), 0)
-    state, found = strategy.state(), []
+    state: Any = strategy.state()
+    found: Held = []
     for number, close in enumerate(closes):
         state, decisions = strategy.on_bar(state, bar(close=close), context)
         state = strategy.state.model_validate_json(state.model_dump_json())
-        found += [(number, int(one.strength)) for one in decisions]
+        for one in decisions:
+            found.append((number, int(one.strength)))
+            context = context._replace(strength=one.strength)
         assert all(str(one.price) == close and one.reason for one in decisions)
     return found
 
@@ -112,6 +115,18 @@ def test_reversion_enters_far_from_the_mean_and_leaves_near_it(seed: int, short:
     found = run("mean_reversion", closes, length=20, enter="1.5", short=short)
     assert found == reversions(closes, 20, short)
     assert len(found) > 5
+
+
+def test_what_was_entered_before_it_began_anew_is_left() -> None:
+    """Other parameters, say: it knows what it wanted to hold, not the closes of before."""
+    strategy: AnyStrategy = BUILT_IN["mean_reversion"]
+    params, state = strategy.params.model_validate({"length": 3}), strategy.state()
+    context = Context("AIG", params, 0, Decimal(1))
+    found: list[Any] = []
+    for close in ("50", "49", "50.10"):
+        state, decisions = strategy.on_bar(state, bar(close=close), context)
+        found += decisions
+    assert [one.strength for one in found] == [0]
 
 
 def test_no_spread_is_no_distance() -> None:

@@ -32,10 +32,9 @@ class MeanReversionParams(Part):
 
 
 class MeanReversionState(Part):
-    """The newest closes, and what was decided last."""
+    """The newest closes."""
 
     closes: tuple[Dec, ...] = ()
-    strength: Dec = ZERO
 
 
 class MeanReversion(Deaf[MeanReversionState, MeanReversionParams]):
@@ -56,9 +55,9 @@ class MeanReversion(Deaf[MeanReversionState, MeanReversionParams]):
         score = _score(closes) if len(closes) == params.length else None
         if score is None:
             return evolve(state, closes=closes), ()
-        strength = _wanted(state.strength, score, params)
-        after = evolve(state, closes=closes, strength=strength)
-        if strength == state.strength:
+        after = evolve(state, closes=closes)
+        strength = _wanted(context.strength, score, params)
+        if strength == context.strength:
             return after, ()
         reason = f"{score:.2f} deviations from the average of {params.length} {bar.frame} closes"
         return after, (Decision(strength, bar.close, reason),)

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from streams.domain.build import evolve, make
+from streams.domain.decimals import ZERO
 from streams.domain.matching.ledger import long_id
 from streams.domain.strategies.config import Config, first_flaw
 from streams.domain.strategies.protocol import AnyStrategy, Callback, Context, Decision
@@ -134,7 +135,8 @@ class Pair:
     ) -> list[Decision]:
         """Return what it decides on an event of that market time; nothing if it fails."""
         strategy = self.strategy
-        context = Context(self.row.symbol, self.params, at_ns)
+        row = self.row
+        context = Context(row.symbol, self.params, at_ns, row.strength or ZERO)
         began = clock()
         try:
             state, decisions = getattr(strategy, f"on_{callback}")(self.state, *given, context)
@@ -240,6 +242,8 @@ def begun(
         params=dict(said_of.params),
         signals=before.signals if before else 0,
         errors=before.errors if before else 0,
+        strength=before.strength if before else None,
+        ts_signal_ns=before.ts_signal_ns if before else None,
         heard=before.heard if before else {},
         fills=before.fills if before else (),
         ts_updated_ns=0,

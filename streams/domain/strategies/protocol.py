@@ -30,11 +30,15 @@ class Decision(NamedTuple):
 
 
 class Context(NamedTuple, Generic[P]):
-    """What a function is told beside its event. `now_ns`: the market time of the event."""
+    """What a function is told beside its event. `now_ns`: the market time of the event.
+
+    `strength`: what it decided last, also before it began anew; 0 before its first decision.
+    """
 
     symbol: str
     params: P
     now_ns: int
+    strength: Decimal = Decimal(0)
 
 
 class Strategy(Protocol[S, P]):
