@@ -17,6 +17,8 @@ from agents.positions import Positions, PositionsDeps
 from agents.prices import Prices
 from agents.router import Router, RouterDeps
 from agents.sender import Sender, SenderDeps
+from agents.sizer import Sizer, SizerDeps
+from agents.strategies import Strategies, StrategiesDeps
 from agents.tracker import Tracker
 from agents.validator import Validator
 from connectors.brokers.desk import Desk
@@ -27,7 +29,9 @@ from connectors.calendar import ExchangeCalendar
 from connectors.clickhouse.history import ClickHouseHistory
 from connectors.kafka.mirror import Mirror
 from connectors.redis.cache import Cache
+from connectors.strategies import known_strategies
 from connectors.ta_lib import rule_of
+from streams import clock
 from streams.domain.bars.frames import Plans
 from streams.domain.breaker import SECOND_NS, Bucket
 from streams.domain.capabilities import BROKERS, REST, Capabilities
@@ -225,6 +229,26 @@ def _indicators(services: Services) -> Indicators:
         raise UsageError(f"the setting `indicators` cannot be read: {error}") from None
 
 
+def _strategies(services: Services) -> Strategies:
+    settings = services.settings
+    return Strategies(
+        StrategiesDeps(
+            settings.strategies,
+            _controls(services),
+            known_strategies(),
+            services.partition_of,
+            clock.monotonic,
+            settings.strategy_budget_ms / 1000,
+        )
+    )
+
+
+def _sizer(services: Services) -> Sizer:
+    settings = services.settings
+    max_age_ns = int(settings.signal_max_age_s * SECOND_NS)
+    return Sizer(SizerDeps(settings.strategies, _controls(services), _price(services), max_age_ns))
+
+
 def _history(services: Services) -> History:
     return History(ClickHouseHistory(services.settings))
 
@@ -239,5 +263,7 @@ _BUILDERS: dict[str, Callable[[Services], Agent[Any] | AsyncAgent[Any]]] = {
     "prices": lambda _: Prices(),
     "bars": _bars,
     "indicators": _indicators,
+    "strategies": _strategies,
+    "sizer": _sizer,
     "history": _history,
 }

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from streams.ports import Agent, AsyncAgent
 from streams.topics import (
     ACCOUNTS_UPDATES,
+    ALLOCATIONS_REQUESTED,
     CONTROLS,
     DEAD_LETTERS,
     INDICATORS,
@@ -24,7 +25,10 @@ from streams.topics import (
     ORDERS_UPDATES,
     POSITIONS_UPDATES,
     RECONCILIATIONS,
+    SIGNALS,
     STATEMENTS,
+    STRATEGIES_FILLS,
+    STRATEGIES_UPDATES,
     TOPICS,
     VENUE_REST_ORDERS,
     VENUE_VIRTUAL_ORDERS,
@@ -38,6 +42,7 @@ from tables.positions import POSITIONS
 from tables.risk import RISK
 from tables.routes import ROUTES
 from tables.sends import SENDS
+from tables.strategies import STRATEGIES
 from tables.venue import VENUE
 
 Role = Literal["orders", "gateway", "market", "history"]
@@ -148,6 +153,24 @@ AGENTS: tuple[AgentSpec, ...] = (
         (MARKET_BARS,),
         (INDICATORS,),
         INDICATORS_TABLE,
+    ),
+    AgentSpec(
+        "strategies",
+        "market",
+        "Runs the strategies, each apart from the others; publishes their signals.",
+        (MARKET_TRADES, MARKET_QUOTES, MARKET_BARS, INDICATORS, STRATEGIES_FILLS),
+        (SIGNALS, STRATEGIES_UPDATES),
+        STRATEGIES,
+        (CONTROLS,),
+        state_first=True,
+    ),
+    AgentSpec(
+        "sizer",
+        "market",
+        "Turns signals into targets of the strategies' positions.",
+        (SIGNALS,),
+        (ALLOCATIONS_REQUESTED,),
+        watches=(CONTROLS, MARKET_LAST),
     ),
     AgentSpec(
         "history",

@@ -8,6 +8,7 @@ from tables.positions import POSITIONS
 from tables.risk import RISK
 from tables.routes import ROUTES
 from tables.sends import SENDS
+from tables.strategies import STRATEGIES
 from tables.venue import VENUE
 
 TABLES: tuple[TableSpec, ...] = (
@@ -18,5 +19,6 @@ TABLES: tuple[TableSpec, ...] = (
     RISK,
     ROUTES,
     SENDS,
+    STRATEGIES,
     VENUE,
 )

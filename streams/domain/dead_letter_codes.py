@@ -31,6 +31,13 @@ DEAD_LETTER_CODES: dict[str, str] = {
     "FUTURE": "A correction of more than a day ahead.",
     "NO_SESSION": "A print of a time for which no trading sessions are known.",
     "LATE_BAR": "A bar that is older than those whose indicators can be restated (docs/market.md).",
+    "UNKNOWN_STRATEGY": "A signal of a strategy that is neither set up nor controlled, or that"
+    " is not for the symbol.",
+    "STRATEGY_DISABLED": "A signal of a strategy that is disabled.",
+    "STRATEGY_KILLED": "A signal under a kill switch of its strategy, account, symbol, or of all.",
+    "STALE_SIGNAL": "A signal older than `signal_max_age_s` when it was to be sized.",
+    "NO_SIZE": "A signal of a strategy that has no account or no size, or that makes no quantity.",
+    "NO_PRICE": "A signal to be sized by value without a price, of a symbol without a last price.",
     "AGENT_ERROR": "The agent failed on this record, and kept nothing of it; see the log.",
     "CRASHED_WORKER": "The worker's process died three times or more while at this record.",
     "HISTORY_REFUSED": "ClickHouse refused the row; the reason is ClickHouse's.",
