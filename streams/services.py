@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
+from agents.allocator import Allocator
 from agents.bars import Bars
 from agents.gateway import Gateway
 from agents.history import History
@@ -168,6 +169,10 @@ def _positions(services: Services) -> Positions:
     return Positions(PositionsDeps(controls=_controls(services), price=_price(services)))
 
 
+def _allocator(services: Services) -> Allocator:
+    return Allocator(_controls(services), services.partition_of)
+
+
 def _gateway(services: Services) -> Gateway:
     config = VenueConfig(seed=services.settings.virtual_seed)
     broker = VirtualBroker(config, services.calendar)
@@ -219,6 +224,7 @@ _BUILDERS: dict[str, Callable[[Services], Agent[Any] | AsyncAgent[Any]]] = {
     "router": _router,
     "tracker": lambda _: Tracker(),
     "positions": _positions,
+    "allocator": _allocator,
     "gateway": _gateway,
     "sender": _sender,
     "prices": lambda _: Prices(),

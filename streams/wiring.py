@@ -10,6 +10,8 @@ from typing import Any, Literal
 from streams.ports import Agent, AsyncAgent
 from streams.topics import (
     ACCOUNTS_UPDATES,
+    ALLOCATIONS_REQUESTED,
+    ALLOCATIONS_UPDATES,
     CONTROLS,
     DEAD_LETTERS,
     MARKET_BARS,
@@ -23,11 +25,13 @@ from streams.topics import (
     ORDERS_UPDATES,
     POSITIONS_UPDATES,
     RECONCILIATIONS,
+    STRATEGIES_FILLS,
     TOPICS,
     VENUE_REST_ORDERS,
     VENUE_VIRTUAL_ORDERS,
     TopicSpec,
 )
+from tables.allocations import ALLOCATOR
 from tables.bars import BARS
 from tables.base import TableSpec
 from tables.orders import ORDERS
@@ -100,6 +104,17 @@ AGENTS: tuple[AgentSpec, ...] = (
         POSITIONS,
         (CONTROLS, MARKET_LAST),
         silent_on=(ORDERS_EVENTS,),
+    ),
+    AgentSpec(
+        "allocator",
+        "orders",
+        "Targets of positions, for one or many accounts, by child orders.",
+        (ALLOCATIONS_REQUESTED, ORDERS_EVENTS),
+        (ORDERS_REQUESTED, ALLOCATIONS_UPDATES, ALLOCATIONS_REQUESTED, STRATEGIES_FILLS),
+        ALLOCATOR,
+        (CONTROLS,),
+        silent_on=(ORDERS_EVENTS,),
+        state_first=True,
     ),
     AgentSpec(
         "gateway",

@@ -1,5 +1,6 @@
 """Every table of the pipeline: their changelogs are created together with the topics."""
 
+from tables.allocations import ALLOCATOR
 from tables.bars import BARS
 from tables.base import TableSpec
 from tables.orders import ORDERS
@@ -9,4 +10,4 @@ from tables.routes import ROUTES
 from tables.sends import SENDS
 from tables.venue import VENUE
 
-TABLES: tuple[TableSpec, ...] = (BARS, ORDERS, POSITIONS, RISK, ROUTES, SENDS, VENUE)
+TABLES: tuple[TableSpec, ...] = (ALLOCATOR, BARS, ORDERS, POSITIONS, RISK, ROUTES, SENDS, VENUE)

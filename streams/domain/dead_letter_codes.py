@@ -30,6 +30,8 @@ DEAD_LETTER_CODES: dict[str, str] = {
     "BAD_PRINT": "A correction without a price or size above 0, or of no earlier print.",
     "FUTURE": "A correction of more than a day ahead.",
     "NO_SESSION": "A print of a time for which no trading sessions are known.",
+    "ALLOCATION_CONFLICT": "An allocation id that is known with other content; the first stands.",
+    "UNKNOWN_ALLOCATION": "A cancel of an allocation that the account never had.",
     "AGENT_ERROR": "The agent failed on this record, and kept nothing of it; see the log.",
     "CRASHED_WORKER": "The worker's process died three times or more while at this record.",
     "HISTORY_REFUSED": "ClickHouse refused the row; the reason is ClickHouse's.",
