@@ -17,6 +17,7 @@ from agents.positions import Positions, PositionsDeps
 from agents.prices import Prices
 from agents.router import Router, RouterDeps
 from agents.sender import Sender, SenderDeps
+from agents.slicer import Slicer
 from agents.tracker import Tracker
 from agents.validator import Validator
 from connectors.brokers.desk import Desk
@@ -173,6 +174,10 @@ def _allocator(services: Services) -> Allocator:
     return Allocator(_controls(services), services.partition_of)
 
 
+def _slicer(services: Services) -> Slicer:
+    return Slicer(_controls(services), _price(services), services.partition_of)
+
+
 def _gateway(services: Services) -> Gateway:
     config = VenueConfig(seed=services.settings.virtual_seed)
     broker = VirtualBroker(config, services.calendar)
@@ -225,6 +230,7 @@ _BUILDERS: dict[str, Callable[[Services], Agent[Any] | AsyncAgent[Any]]] = {
     "tracker": lambda _: Tracker(),
     "positions": _positions,
     "allocator": _allocator,
+    "slicer": _slicer,
     "gateway": _gateway,
     "sender": _sender,
     "prices": lambda _: Prices(),

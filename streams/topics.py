@@ -78,7 +78,7 @@ ORDERS_REQUESTED = TopicSpec(
     "orders.requested.v1",
     "account",
     Command,
-    "users, validator, allocator",
+    "users, validator, allocator, slicer",
     "Commands: submit, cancel, replace. The way in, for any producer in any language.",
 )
 ORDERS_APPROVED = TopicSpec(

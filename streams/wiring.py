@@ -25,6 +25,8 @@ from streams.topics import (
     ORDERS_UPDATES,
     POSITIONS_UPDATES,
     RECONCILIATIONS,
+    SLICES_REQUESTED,
+    SLICES_UPDATES,
     STRATEGIES_FILLS,
     TOPICS,
     VENUE_REST_ORDERS,
@@ -39,6 +41,7 @@ from tables.positions import POSITIONS
 from tables.risk import RISK
 from tables.routes import ROUTES
 from tables.sends import SENDS
+from tables.slices import SLICES
 from tables.venue import VENUE
 
 Role = Literal["orders", "gateway", "market", "history"]
@@ -113,6 +116,17 @@ AGENTS: tuple[AgentSpec, ...] = (
         (ORDERS_REQUESTED, ALLOCATIONS_UPDATES, ALLOCATIONS_REQUESTED, STRATEGIES_FILLS),
         ALLOCATOR,
         (CONTROLS,),
+        silent_on=(ORDERS_EVENTS,),
+        state_first=True,
+    ),
+    AgentSpec(
+        "slicer",
+        "orders",
+        "Orders in slices over time: TWAP, and a share of the volume.",
+        (SLICES_REQUESTED, ORDERS_EVENTS),
+        (ORDERS_REQUESTED, SLICES_UPDATES),
+        SLICES,
+        (CONTROLS, MARKET_LAST),
         silent_on=(ORDERS_EVENTS,),
         state_first=True,
     ),

@@ -8,6 +8,17 @@ from tables.positions import POSITIONS
 from tables.risk import RISK
 from tables.routes import ROUTES
 from tables.sends import SENDS
+from tables.slices import SLICES
 from tables.venue import VENUE
 
-TABLES: tuple[TableSpec, ...] = (ALLOCATOR, BARS, ORDERS, POSITIONS, RISK, ROUTES, SENDS, VENUE)
+TABLES: tuple[TableSpec, ...] = (
+    ALLOCATOR,
+    BARS,
+    ORDERS,
+    POSITIONS,
+    RISK,
+    ROUTES,
+    SENDS,
+    SLICES,
+    VENUE,
+)

@@ -32,6 +32,8 @@ DEAD_LETTER_CODES: dict[str, str] = {
     "NO_SESSION": "A print of a time for which no trading sessions are known.",
     "ALLOCATION_CONFLICT": "An allocation id that is known with other content; the first stands.",
     "UNKNOWN_ALLOCATION": "A cancel of an allocation that the account never had.",
+    "SLICES_CONFLICT": "The id of a sliced order that is known with other content; it stands.",
+    "UNKNOWN_SLICES": "A cancel of a sliced order that the account never had.",
     "AGENT_ERROR": "The agent failed on this record, and kept nothing of it; see the log.",
     "CRASHED_WORKER": "The worker's process died three times or more while at this record.",
     "HISTORY_REFUSED": "ClickHouse refused the row; the reason is ClickHouse's.",

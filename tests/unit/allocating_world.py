@@ -14,7 +14,7 @@ from streams.domain.validation import normalise
 from streams.models.allocations import Allocation, CancelTargets, SetTargets
 from streams.models.controls import Instrument
 from streams.models.orders import Cancel, OrderEvent, Submit
-from streams.ports import Record
+from streams.ports import BulkAgent, Record
 from streams.topics import (
     ALLOCATIONS_REQUESTED,
     ALLOCATIONS_UPDATES,
@@ -66,7 +66,7 @@ class World:
     commands: list[Submit | Cancel] = field(default_factory=list)
     events: list[OrderEvent] = field(default_factory=list)
     told: list[OrderEvent] = field(default_factory=list)
-    updates: list[Allocation] = field(default_factory=list)
+    updates: list[Any] = field(default_factory=list)
     orders: dict[str, Order] = field(default_factory=dict)
     known: dict[str, Submit] = field(default_factory=dict)
     letters: list[str] = field(default_factory=list)
@@ -74,6 +74,8 @@ class World:
     position: Decimal = Decimal(0)
     refuse: frozenset[str] = frozenset()
     offset: int = 0
+    asked_on: TopicSpec = ALLOCATIONS_REQUESTED
+    told_on: TopicSpec = ALLOCATIONS_UPDATES
     now_ns: int = NOW_NS
 
     def __post_init__(self) -> None:
@@ -82,9 +84,13 @@ class World:
 
     def start(self) -> None:
         """Start the worker, anew with what the table holds."""
-        self.agent = Allocator(lambda: self.controls, lambda _: 0)
+        self.agent = self.build()
         live = [one for one in self.state.items() if getattr(one[1], "live", False)]
         self.agent.on_assigned(0, live)
+
+    def build(self) -> BulkAgent[Any]:
+        """Return a new agent."""
+        return Allocator(lambda: self.controls, lambda _: 0)
 
     def give(self, *records: Record) -> MemoryUnit[Any]:
         """Give the agent records of one topic, in one unit."""
@@ -101,7 +107,7 @@ class World:
 
     def _take(self, unit: MemoryUnit[Any]) -> None:
         self.commands += unit.values(ORDERS_REQUESTED)
-        self.updates += unit.values(ALLOCATIONS_UPDATES)
+        self.updates += unit.values(self.told_on)
         self.letters += [letter.code for letter in unit.dead_letters]
 
     def record(self, value: Any, topic: TopicSpec, *, again: bool = False) -> Record:
@@ -111,7 +117,7 @@ class World:
 
     def ask(self, *requests: Any) -> MemoryUnit[Any]:
         """Give the agent requests."""
-        return self.give(*(self.record(one, ALLOCATIONS_REQUESTED) for one in requests))
+        return self.give(*(self.record(one, self.asked_on) for one in requests))
 
     def hear(self, *events: OrderEvent) -> MemoryUnit[Any]:
         """Give the agent events."""
@@ -195,7 +201,8 @@ class World:
 
     def last(self, allocation_id: str = "t1") -> Allocation:
         """Return an allocation as it was last told."""
-        return next(one for one in reversed(self.updates) if one.allocation_id == allocation_id)
+        found = (one for one in reversed(self.updates) if one.allocation_id == allocation_id)
+        return next(found)
 
 
 def said(submit: Submit, kind: str, *, suffix: str = "", **fields: Any) -> OrderEvent:
