@@ -26,6 +26,11 @@ POSITION_COLUMNS = (
 )  # fmt: skip
 ALLOCATION_COLUMNS = ("allocation_id", "strategy", "status", "symbols", "parent_id", "version")
 
+SLICES_COLUMNS = (
+    "parent_id", "kind", "status", "side", "qty", "symbol", "sent_qty", "cum_qty", "leaves_qty",
+    "avg_px", "children", "text", "version",
+)  # fmt: skip
+
 
 @app.command()
 def orders(
@@ -87,6 +92,25 @@ def allocator(
         return
     rows = items(Settings(), "accounts", account, "allocations", limit=limit)
     emit(rows if as_json else [short(row, ALLOCATION_COLUMNS) for row in rows], as_json)
+
+
+@app.command()
+def slices(
+    account: AccountArg,
+    parent_id: Annotated[str | None, typer.Argument(help="One; all without it.")] = None,
+    limit: LimitOpt = 100,
+    as_json: JsonOpt = False,
+) -> None:
+    """Show an account's sliced orders, or everything about one. Exit code 3: no such one."""
+    from connectors.views import items, view
+    from streams.cli.output import emit
+    from streams.settings import Settings
+
+    if parent_id is not None:
+        emit(view(Settings(), "accounts", account, "slices", parent_id), as_json)
+        return
+    rows = items(Settings(), "accounts", account, "slices", limit=limit)
+    emit(rows if as_json else [short(row, SLICES_COLUMNS) for row in rows], as_json)
 
 
 @app.command()

@@ -137,6 +137,22 @@ def test_children_that_fill_nothing_are_not_sent_for_ever() -> None:
     assert states(world.last()) == {"AIG": ("refused", 10)}
 
 
+def test_children_that_we_cancel_are_not_tried_in_vain() -> None:
+    """However often somebody else's fills come in between."""
+    world = World()
+    world.ask(targets())
+    for number in range(5):
+        world.gate()
+        world.deliver()
+        world.hear(event("fill", order_id="mine", fill=fill(f"x{number}", "10")))
+        world.gate()
+        world.cancel()
+        while world.events:
+            world.deliver()
+    assert world.last().status == "working"
+    assert submits(world.commands) == [("al:t1:AIG:6", "buy", 50)]
+
+
 def test_a_cancel_ends_with_what_was_filled() -> None:
     """The child is canceled, and nothing more is sent; a second cancel changes nothing."""
     world = World()

@@ -120,10 +120,11 @@ def test_never_more_than_the_quantity(
     for step, number in zip(steps, numbers, strict=False):
         world.move(step, number)
         world.go_on(step, number)
-    world.now_ns = NOW_NS + 600 * SECOND
-    for _ in range(40):
-        for step in ("pass", "gate", "deliver", "venue"):
-            world.go_on(step, 1)
+    for _ in range(60):
+        for step in ("gate", "deliver", "venue", "deliver", "volume"):
+            world.go_on(step, 20)
+        world.move("fill", 20)
+        world.go_on("pass", 15)
     assert world.parent.status in {"filled", "expired", "canceled", "rejected"}
     assert world.parent.cum_qty == world.parent.sent_qty == world.position
     assert (world.parent.status == "filled") == (world.position == 210)
