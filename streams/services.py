@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
+from agents.allocator import Allocator
 from agents.bars import Bars
 from agents.gateway import Gateway
 from agents.history import History
@@ -18,6 +19,7 @@ from agents.prices import Prices
 from agents.router import Router, RouterDeps
 from agents.sender import Sender, SenderDeps
 from agents.sizer import Sizer, SizerDeps
+from agents.slicer import Slicer
 from agents.strategies import Strategies, StrategiesDeps
 from agents.tracker import Tracker
 from agents.validator import Validator
@@ -175,6 +177,14 @@ def _positions(services: Services) -> Positions:
     return Positions(PositionsDeps(controls=_controls(services), price=_price(services)))
 
 
+def _allocator(services: Services) -> Allocator:
+    return Allocator(_controls(services), services.partition_of)
+
+
+def _slicer(services: Services) -> Slicer:
+    return Slicer(_controls(services), _price(services), services.partition_of)
+
+
 def _gateway(services: Services) -> Gateway:
     config = VenueConfig(seed=services.settings.virtual_seed)
     broker = VirtualBroker(config, services.calendar)
@@ -258,6 +268,8 @@ _BUILDERS: dict[str, Callable[[Services], Agent[Any] | AsyncAgent[Any]]] = {
     "router": _router,
     "tracker": lambda services: Tracker(_reconcile_every_ns(services.settings)),
     "positions": _positions,
+    "allocator": _allocator,
+    "slicer": _slicer,
     "gateway": _gateway,
     "sender": _sender,
     "prices": lambda _: Prices(),

@@ -79,7 +79,7 @@ ORDERS_REQUESTED = TopicSpec(
     "orders.requested.v1",
     "account",
     Command,
-    "users, validator",
+    "users, validator, allocator, slicer",
     "Commands: submit, cancel, replace. The way in, for any producer in any language.",
 )
 ORDERS_APPROVED = TopicSpec(

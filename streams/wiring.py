@@ -11,6 +11,7 @@ from streams.ports import Agent, AsyncAgent
 from streams.topics import (
     ACCOUNTS_UPDATES,
     ALLOCATIONS_REQUESTED,
+    ALLOCATIONS_UPDATES,
     CONTROLS,
     DEAD_LETTERS,
     INDICATORS,
@@ -26,6 +27,8 @@ from streams.topics import (
     POSITIONS_UPDATES,
     RECONCILIATIONS,
     SIGNALS,
+    SLICES_REQUESTED,
+    SLICES_UPDATES,
     STATEMENTS,
     STRATEGIES_FILLS,
     STRATEGIES_UPDATES,
@@ -34,6 +37,7 @@ from streams.topics import (
     VENUE_VIRTUAL_ORDERS,
     TopicSpec,
 )
+from tables.allocations import ALLOCATOR
 from tables.bars import BARS
 from tables.base import TableSpec
 from tables.indicators import INDICATORS_TABLE
@@ -42,6 +46,7 @@ from tables.positions import POSITIONS
 from tables.risk import RISK
 from tables.routes import ROUTES
 from tables.sends import SENDS
+from tables.slices import SLICES
 from tables.strategies import STRATEGIES
 from tables.venue import VENUE
 
@@ -108,6 +113,28 @@ AGENTS: tuple[AgentSpec, ...] = (
         POSITIONS,
         (CONTROLS, MARKET_LAST),
         silent_on=(ORDERS_EVENTS,),
+    ),
+    AgentSpec(
+        "allocator",
+        "orders",
+        "Targets of positions, for one or many accounts, by child orders.",
+        (ALLOCATIONS_REQUESTED, ORDERS_EVENTS),
+        (ORDERS_REQUESTED, ALLOCATIONS_UPDATES, ALLOCATIONS_REQUESTED, STRATEGIES_FILLS),
+        ALLOCATOR,
+        (CONTROLS,),
+        silent_on=(ORDERS_EVENTS,),
+        state_first=True,
+    ),
+    AgentSpec(
+        "slicer",
+        "orders",
+        "Orders in slices over time: TWAP, and a share of the volume.",
+        (SLICES_REQUESTED, ORDERS_EVENTS),
+        (ORDERS_REQUESTED, SLICES_UPDATES),
+        SLICES,
+        (CONTROLS, MARKET_LAST),
+        silent_on=(ORDERS_EVENTS,),
+        state_first=True,
     ),
     AgentSpec(
         "gateway",
