@@ -75,6 +75,7 @@ class NoModels(Breakout):
 
 class Odd(Breakout):
     wants = frozenset({{"bars"}})
+    on_bars = Breakout.on_bar
 
 class Half:
     wants, state, params = frozenset({{"bar"}}), BreakoutState, BreakoutParams
