@@ -109,6 +109,14 @@ def test_which_bars_are_too_late_does_not_depend_on_batches() -> None:
     assert [letter.code for letter in world.dead] == ["LATE_BAR"]
 
 
+def test_a_late_bar_that_is_published_again_is_one_letter() -> None:
+    """The bars agent publishes what it restated last once more when it starts."""
+    world, late = World("1m: obv"), at(0, "1", rev=2, ts_init_ns=2**62)
+    world.take(*closes(10 + KEEP), late)
+    world.take(late)
+    assert len(world.dead) == 1
+
+
 def test_a_late_bar_is_told_again_when_it_is_redelivered() -> None:
     """Its letter may be lost; that of a bar of long ago has arrived."""
     world, late = World("1m: obv"), at(0, "1", rev=2, ts_init_ns=2**62)
