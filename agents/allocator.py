@@ -29,6 +29,7 @@ from streams.domain.allocating.rows import (
     fills_key,
     holding_key,
     line_key,
+    part_key,
     request_key,
 )
 from streams.domain.build import evolve, make
@@ -241,6 +242,8 @@ def _sweep(unit: Unit[AllocatorRow], due: Iterable[str]) -> None:
         elif isinstance(row, Request) and allocation_from(unit, row).status != "working":
             for symbol in row.symbols:
                 unit.delete(line_key(row.account, row.allocation_id, symbol))
+            for name in row.parts:
+                unit.delete(part_key(row.account, row.allocation_id, name))
             unit.put(key, make(Gone, day=today, content=row.content))
             gone.append(key)
         elif isinstance(row, Gone) and day_after(row.day, GONE_DAYS) < today:
