@@ -76,6 +76,17 @@ def test_a_strategy_has_its_own_position() -> None:
     assert world.commands[0].strategy == "mean"  # type: ignore[union-attr]
 
 
+def test_a_bust_goes_to_the_strategy_of_its_order() -> None:
+    """Also where the event does not name it; a repetition is not passed on."""
+    world = World()
+    world.hear(event("fill", strategy="mean", fill=fill("e1", "5")))
+    bust = event("fill_busted", fill=fill("b1", "5", ref_exec_id="e1"))
+    told = world.hear(bust, bust).values(STRATEGIES_FILLS)
+    assert [(one.event, one.strategy) for one in told] == [("fill_busted", "mean")]
+    world.ask(targets(strategy="mean"))
+    assert world.last().order_fill[0].start_qty == 0
+
+
 def test_a_new_target_waits_for_the_end_of_the_old_child() -> None:
     """The child is canceled; a fill that crossed the cancel counts; then the rest goes out."""
     world = World()
