@@ -58,6 +58,7 @@ class Allocator(BulkAgent[AllocatorRow]):
     """The allocator agent. `partition_of`: Kafka's partitioner for the topics keyed by account."""
 
     needs = b'"live":true'
+    singly = frozenset({ALLOCATIONS_REQUESTED.name})
 
     def __init__(
         self, controls: Callable[[], ControlSet], partition_of: Callable[[str], int]

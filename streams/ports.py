@@ -157,6 +157,10 @@ class BulkAgent(Agent[V]):
     does raise, all of it is taken back, `on_assigned` is called, and the records come one by one.
     """
 
+    #: Topics whose records come one at a time all the same, because one of them may change much:
+    #: what a unit changes has to fit one record batch.
+    singly: ClassVar[frozenset[str]] = frozenset()
+
     @abstractmethod
     def fold(self, unit: Unit[V], records: Sequence[Record]) -> None:
         """Apply records of one topic and partition, in offset order."""

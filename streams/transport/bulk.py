@@ -39,9 +39,9 @@ class Steps(Protocol):
         """Derive anew what was taken back."""
 
 
-def portions(records: Sequence[Record]) -> list[Sequence[Record]]:
+def portions(records: Sequence[Record], size: int = FOLD) -> list[Sequence[Record]]:
     """Return a batch in the portions that are folded."""
-    return [records[first : first + FOLD] for first in range(0, len(records), FOLD)]
+    return [records[first : first + size] for first in range(0, len(records), size)]
 
 
 class Bulk:
@@ -50,6 +50,10 @@ class Bulk:
     def __init__(self, steps: Steps, agent: BulkAgent[Any]) -> None:
         self._steps = steps
         self._agent = agent
+
+    def portions(self, topic: str, records: Sequence[Record]) -> list[Sequence[Record]]:
+        """Return a batch of a topic in the portions that this agent folds."""
+        return portions(records, 1 if topic in self._agent.singly else FOLD)
 
     def take(self, unit: UnitOfWork, records: Sequence[Record], applied: int, lane: int) -> None:
         """Fold a portion, or step through it."""

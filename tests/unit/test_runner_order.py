@@ -343,6 +343,25 @@ async def test_a_bulk_agent_gets_a_batch_at_once(state: TablePartition) -> None:
     assert (state.get("n"), state.applied(ORDERS_REQUESTED.name)) == (Count(n=3), 4)
 
 
+class Single(Folder):
+    """One that wants the records of its topic one at a time."""
+
+    singly = frozenset({ORDERS_REQUESTED.name})
+
+
+async def test_records_that_change_much_come_singly(
+    state: TablePartition, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that a unit is published between two of them when it has grown large."""
+    monkeypatch.setattr("streams.transport.unit.MAX_CHANGES", 1)
+    agent = Single()
+    world = World(agent, state)
+    await world.work(world.batch(order(0), order(1)))
+    assert agent.folds == [[(0, False)], [(1, False)]]
+    changes = [sent for sent in world.sender.sent if sent.topic == "log"]
+    assert len(changes) == 2
+
+
 async def test_a_fold_that_raises_is_taken_back_and_done_one_by_one(state: TablePartition) -> None:
     """The bad record alone is set aside; what the agent knows is what the table has."""
     agent = Folder()
