@@ -12,8 +12,6 @@ Bad     a marked, late, far-off or impossible tick moves no price (`streams.doma
         nor does one of more than a day ahead; each is counted by its reason
 """
 
-from decimal import Decimal
-
 from streams.domain.bars.conditions import VOLUME, rights
 from streams.domain.decimals import ZERO
 from streams.domain.matching.book import Book
@@ -24,16 +22,24 @@ from streams.ports import Agent, Record, Unit
 from streams.topics import MARKET_LAST, MARKET_REFUSED
 
 
+class _Market:
+    """A symbol's book, and the shares of its prints that count, since this worker counts them."""
+
+    __slots__ = ("book", "since_ns", "volume")
+
+    def __init__(self, book: Book, since_ns: int) -> None:
+        self.book = book
+        self.since_ns = since_ns
+        self.volume = ZERO  # sizes are below 10^9 with nine places: plain sums of them are exact
+
+
 class Prices(Agent[None]):
     """The prices agent."""
 
     def __init__(self) -> None:
         self._config = VenueConfig()
-        self._books: dict[str, Book] = {}
+        self._markets: dict[str, _Market] = {}
         self._moved: dict[str, int] = {}
-        #: Per symbol: shares of the prints that count, and when this worker began to count.
-        self._volumes: dict[str, Decimal] = {}
-        self._since_ns: dict[str, int] = {}
         self._refused = RefusedCounts()
 
     def step(self, unit: Unit[None], record: Record) -> None:
@@ -42,14 +48,15 @@ class Prices(Agent[None]):
         if tick.ts_event_ns > unit.now_ns + DAY_NS:  # the venue drops it too; it would end time
             self._count(unit, record, TickReason.AHEAD)
             return
-        book = self._books.get(tick.symbol)
-        if book is None:
-            book = self._books[tick.symbol] = Book(self._config)
+        market = self._markets.get(tick.symbol)
+        if market is None:
+            market = self._markets[tick.symbol] = _Market(Book(self._config), unit.now_ns)
+        book = market.book
         if isinstance(tick, Trade):
             if book.trade(tick):
                 self._moved[tick.symbol] = tick.ts_event_ns
                 if rights(tick.conditions) & VOLUME:
-                    self._volumes[tick.symbol] = self._volumes.get(tick.symbol, ZERO) + tick.size
+                    market.volume += tick.size
         elif book.quote(tick):
             self._moved[tick.symbol] = tick.ts_event_ns
         if book.finding is not None:
@@ -58,15 +65,15 @@ class Prices(Agent[None]):
     def on_batch_end(self, unit: Unit[None]) -> None:
         """Publish the symbols that moved."""
         for symbol, ts_ns in self._moved.items():
-            book = self._books[symbol]
-            since_ns = self._since_ns.setdefault(symbol, unit.now_ns)
+            market = self._markets[symbol]
+            book = market.book
             price = LastPrice.model_construct(
                 symbol=symbol,
                 last=book.last.px,
                 bid=book.bid.px,
                 ask=book.ask.px,
-                volume=self._volumes.get(symbol, ZERO),
-                volume_since_ns=since_ns,
+                volume=market.volume,
+                volume_since_ns=market.since_ns,
                 ts_event_ns=ts_ns,
                 ts_init_ns=unit.now_ns,
             )

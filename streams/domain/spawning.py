@@ -128,10 +128,9 @@ def heard(child: Child, event: OrderEvent) -> Child:
     update: dict[str, Any] = {}
     if not child.heard:
         update["heard"] = True
-    if event.event in _ABOUT_CANCELS and event.request_id == _request(child):
+    if child.cancel in ("asked", "heard") and _is_answer(child, event):
         refused = event.event is EventType.CANCEL_REJECTED
-        if child.cancel in ("asked", "heard"):
-            update["cancel"] = "refused" if refused else "heard"
+        update["cancel"] = "refused" if refused else "heard"
     if _is_taken(child, event):
         update["taken"] = event.refusal or _CONFLICT
     elif event.event is EventType.DUPLICATE:
@@ -145,6 +144,14 @@ def heard(child: Child, event: OrderEvent) -> Child:
             update |= {"order": after, "executions": known.all}
     changed = {name: value for name, value in update.items() if getattr(child, name) != value}
     return evolve(child, **changed) if changed else child
+
+
+def _is_answer(child: Child, event: OrderEvent) -> bool:
+    """Say whether an event answers the newest cancel; a venue may not name what it refuses."""
+    named = (event.request_id or "").partition("@")[0]  # the gate's mark of a new attempt
+    if event.event is EventType.CANCEL_REJECTED and not named:
+        return True
+    return event.event in _ABOUT_CANCELS and named == _request(child)
 
 
 def _is_taken(child: Child, event: OrderEvent) -> bool:

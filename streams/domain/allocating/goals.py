@@ -42,6 +42,8 @@ MAX_VAIN = 3
 ASK_AGAIN_NS = 5_000_000_000
 #: The code of a symbol that ended for that reason.
 UNFILLED = "UNFILLED"
+#: Newest children of a symbol that a progress record names: with 500 symbols it has to fit.
+MAX_SHOWN = 8
 #: Begins the ids of child orders: `al:<allocation>:<symbol>:<number>`.
 PREFIX = "al:"
 
@@ -155,7 +157,9 @@ class Goals:
             strategy=holding.strategy,
         )
         self.commands += commands(child)
-        shown = evolve(line.shown, order_ids=(*line.shown.order_ids[-31:], child.order_id))
+        shown = evolve(
+            line.shown, order_ids=(*line.shown.order_ids[1 - MAX_SHOWN :], child.order_id)
+        )
         return evolve(holding, child=child), evolve(line, sent=number, shown=shown)
 
     def _show(self, holding: Holding, line: Line) -> None:
