@@ -50,6 +50,8 @@ class Prices(Agent[None]):
                 last=book.last.px,
                 bid=book.bid.px,
                 ask=book.ask.px,
+                ts_last_ns=book.last.ts_ns or None,
+                ts_quote_ns=max(book.bid.ts_ns, book.ask.ts_ns) or None,
                 ts_event_ns=ts_ns,
                 ts_init_ns=unit.now_ns,
             )

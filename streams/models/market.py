@@ -62,7 +62,9 @@ class LastPrice(Message):
     last: Dec | None = None
     bid: Dec | None = None
     ask: Dec | None = None
-    ts_event_ns: Nanos
+    ts_last_ns: Nanos | None = Field(None, description="Venue time of the print behind `last`.")
+    ts_quote_ns: Nanos | None = Field(None, description="Venue time of the newest quote.")
+    ts_event_ns: Nanos = Field(description="The newer of the two.")
     ts_init_ns: Nanos
 
 
