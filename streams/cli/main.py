@@ -32,7 +32,7 @@ COMMANDS = (
     Command("produce", "streams.cli.produce:app", "Publish a file of orders or ticks."),
     Command("import", "streams.cli.importing:app", "Import market data, checked on the way."),
     Command("topics", "streams.cli.topics:app", "List, create and describe the topics."),
-    Command("table", "streams.cli.table:app", "Orders, positions and accounts as they stand."),
+    Command("table", "streams.cli.table:app", "Orders, positions, accounts, prices as they stand."),
     Command("query", "streams.cli.query:query", "Run a named query or a select."),
     Command(
         "migrate", "streams.cli.query:migrate", "Apply what is missing of ClickHouse's tables."
