@@ -30,7 +30,7 @@ from streams.topics import (
 )
 from tests.builders import NOW_NS, event, fill, last_price, refused, submit, trade
 from tests.stack.history_support import answer, new_database, records, store
-from tests.stack.test_market_queries import CASES as market_cases
+from tests.stack.test_market_queries import CASES as MARKET_CASES
 
 MS = 1_000_000
 #: Kafka gives a record whole milliseconds; so does this.
@@ -336,7 +336,7 @@ def test_named_queries_give_what_was_worked_out_by_hand(stack: Settings) -> None
 
 def test_every_named_query_is_worked_out() -> None:
     """No query is left untested; bars, kill switches and decisions have tests of their own."""
-    elsewhere = {"ohlcv", "sent_after_kill_switch", *(case[0] for case in market_cases)}
+    elsewhere = {"ohlcv", "sent_after_kill_switch", *(case[0] for case in MARKET_CASES)}
     assert {case[0] for case in CASES} | elsewhere == set(load("queries"))
 
 

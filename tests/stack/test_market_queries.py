@@ -185,7 +185,7 @@ CASES: list[tuple[str, dict[str, str], str, list[tuple[Any, ...]]]] = [
     ("indicators", {"name": "sma(20)", "since": at(60)}, "values", [({"value": 51.5},)]),
     ("signals", {}, "signal_id", [("s4",), ("s3",), ("s2",), ("s1",)]),
     ("signals", {"strategy": "cross", "symbol": "AIG"}, "signal_id", [("s2",), ("s1",)]),
-    ("signals", {"until": at(122)}, "signal_id cause_topic cause_offset", [("s1", MARKET_BARS.name, 0)]),
+    ("signals", {"until": at(122)}, "signal_id cause_topic", [("s1", MARKET_BARS.name)]),
     ("strategies", {}, "strategy status signals version", [("cross", "running", 2, 2)]),
     ("strategies", {"symbol": "BAC"}, "strategy", []),
     (
@@ -198,7 +198,8 @@ CASES: list[tuple[str, dict[str, str], str, list[tuple[Any, ...]]]] = [
         ],
     ),
     (
-        "decisions", {"strategy": "cross"}, "signal_id allocations orders refusals filled_qty avg_px",
+        "decisions", {"strategy": "cross"},
+        "signal_id allocations orders refusals filled_qty avg_px",
         [
             ("s3", [], [], [], D(0), None),
             ("s2", ["a2"], ["A1|o4"], [], D(-10), D(60)),

@@ -100,13 +100,14 @@ def refused(desk: Desk, **fields: Any) -> Refusal:
     return refusal
 
 
+WORSE = "limit_price is more than 10 % worse than the"
 REFUSALS: list[tuple[LastPrice, dict[str, Any], tuple[str, str, str | None, str | None]]] = [
     (
         priced(2),
         {"limit_price": "55.01"},
         (
             "PRICE_COLLAR",
-            "limit_price is more than 10 % worse than the last price 50 (2.0 s old)",
+            f"{WORSE} last price 50 (2.0 s old)",
             "55",
             "55.01",
         ),
@@ -116,8 +117,7 @@ REFUSALS: list[tuple[LastPrice, dict[str, Any], tuple[str, str, str | None, str 
         {"limit_price": "55.01"},
         (
             "PRICE_COLLAR",
-            "limit_price is more than 10 % worse than the last price 50"
-            " (1000.0 s old, stale: over 900 s)",
+            f"{WORSE} last price 50 (1000.0 s old, stale: over 900 s)",
             "55",
             "55.01",
         ),
@@ -127,7 +127,7 @@ REFUSALS: list[tuple[LastPrice, dict[str, Any], tuple[str, str, str | None, str 
         {"limit_price": "44.01"},
         (
             "PRICE_COLLAR",
-            "limit_price is more than 10 % worse than the bid and ask's middle 40 (2.0 s old)",
+            f"{WORSE} bid and ask's middle 40 (2.0 s old)",
             "44",
             "44.01",
         ),
