@@ -57,7 +57,7 @@ def chart(
     if as_json:
         emit({"symbol": symbol, "frame": frame, "bars": found[0], "fills": found[1]}, as_json)
     elif html is not None:
-        print(f"{html}: {len(found[0])} bars, {len(found[1])} fills")
+        print(f"{html}: {len(found[0])} bars, {_fills(len(found[1]))}")
     else:
         _print(symbol, frame, *found, columns)
 
@@ -198,10 +198,14 @@ def _summary(candles: "Sequence[Candle]", fills: "Sequence[Fill]") -> str:
     for side, word in (("buy", "▲ bought"), ("sell", "▼ sold")):
         qtys = [fill.qty for fill in shown if fill.side == side]
         if qtys:
-            parts.append(f"{word} {sum(qtys):f} in {len(qtys)} fills")
+            parts.append(f"{word} {sum(qtys):f} in {_fills(len(qtys))}")
     if placed.off:
-        parts.append(f"{len(placed.off)} fills outside of the bars")
+        parts.append(f"{_fills(len(placed.off))} outside of the bars")
     return "; ".join(parts)
+
+
+def _fills(number: int) -> str:
+    return "1 fill" if number == 1 else f"{number} fills"
 
 
 def _print(symbol: str, frame: str, bars: Rows, fills: Rows, columns: int) -> None:
@@ -214,7 +218,8 @@ def _print(symbol: str, frame: str, bars: Rows, fills: Rows, columns: int) -> No
     drawing = drawn(candles_of(bars), fills_of(fills), width=columns)
     shown = candles_of(bars)[-drawing.candles :] if drawing.candles else candles_of(bars)
     console = Console(width=max(columns, 80), highlight=False)
-    console.print(Text(f"{symbol} {frame}: {_summary(shown, fills_of(fills))}"))
+    title = Text(f"{symbol} {frame}: {_summary(shown, fills_of(fills))}")
+    console.print(title, soft_wrap=True)
     for row in drawing.rows:
         console.print(_styled(row), no_wrap=True, overflow="crop")
     if not drawing.rows:
@@ -224,7 +229,9 @@ def _print(symbol: str, frame: str, bars: Rows, fills: Rows, columns: int) -> No
 def _styled(row: "Row") -> Any:
     from rich.text import Text
 
-    return Text.assemble(*((cell.char, STYLES.get(cell.style, "")) for cell in row))
+    text = Text.assemble(*((cell.char, STYLES.get(cell.style, "")) for cell in row))
+    text.rstrip()
+    return text
 
 
 def _page(symbol: str, frame: str, bars: Rows, fills: Rows) -> str:

@@ -203,7 +203,7 @@ def test_the_line_above_the_chart() -> None:
     fills = [fill(0, "10"), fill(1, "11"), fill(1, "12", "sell"), fill(9, "12")]
     assert _summary([RISES, FALLS], fills) == (
         "2 bars from 2026-11-18 15:30:00 to 2026-11-18 15:32:00 UTC; ▲ bought 20 in 2 fills;"
-        " ▼ sold 10 in 1 fills; 1 fills outside of the bars"
+        " ▼ sold 10 in 1 fill; 1 fill outside of the bars"
     )
 
 
