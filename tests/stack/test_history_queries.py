@@ -182,7 +182,10 @@ async def filled(stack: Settings) -> Settings:
         records(POSITIONS_UPDATES, POSITIONS + POSITIONS),
         records(
             MARKET_LAST,
-            [last_price("AIG", "49", ts_event_ns=T), last_price("AIG", "51", ts_event_ns=T + 1)],
+            [
+                last_price("AIG", "49", ts_event_ns=T),
+                last_price("AIG", "51", ts_event_ns=T + 1, ts_last_ns=T - 7 * 10**9),
+            ],
         ),
         records(RECONCILIATIONS, COMPARED + COMPARED),
         records(MARKET_REFUSED, COUNTS + COUNTS),
@@ -301,6 +304,13 @@ CASES: list[tuple[str, dict[str, str], str, list[tuple[Any, ...]]]] = [
     (
         "bar_revisions", {"symbol": "AIG"}, "rev status close trades",
         [(1, "final", D(11), 1), (2, "revised", D(12), 2), (1, "final", D(13), 1)],
+    ),
+    (
+        "positions", {"account": "A2"}, "symbol mark_px ts_mark",
+        [
+            ("AIG", D(51), datetime.fromtimestamp(T // 10**9 - 7, UTC).replace(tzinfo=None)),
+            ("BAC", D("9.5"), None),
+        ],
     ),
     ("last_prices", {}, "symbol last", [("AIG", D(51))]),
     (

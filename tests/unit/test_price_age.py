@@ -70,6 +70,14 @@ def test_the_stale_part_is_left_out(
     assert (mark_of(found) if found else None) == mark
 
 
+def test_a_stale_quote_beside_a_young_print_has_no_sides() -> None:
+    """Nothing is valued at a bid or ask of long ago."""
+    found = fresh(priced(1, 901), NOW_NS, AGE)
+    assert found is not None
+    assert (found.last, found.bid, found.ask) == (D(50), None, None)
+    assert price_body(priced(1, 901), NOW_NS, AGE)["quote_age_s"] == 901.0
+
+
 def test_records_of_one_time_are_as_old_as_that() -> None:
     """Those on the topic from before the two times were written."""
     old = last_price(bid="49", ask="51", ts_event_ns=NOW_NS - 901 * SECOND)

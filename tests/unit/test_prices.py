@@ -44,6 +44,26 @@ def test_a_symbol_is_published_once_per_batch() -> None:
     assert (found[0].ts_event_ns, found[0].ts_init_ns) == (NOW_NS + 1, NOW_NS)
 
 
+def times(price: LastPrice) -> tuple[int | None, ...]:
+    """Return the times of print, quote and price, counted from NOW_NS."""
+    found = (price.ts_last_ns, price.ts_quote_ns, price.ts_event_ns)
+    return tuple(None if ts is None else ts - NOW_NS for ts in found)
+
+
+def test_print_and_quote_have_times_of_their_own() -> None:
+    """One goes on while the other grows old; the newer of the two is the price's."""
+    agent = Prices()
+    (price,) = run(trade(), agent=agent)
+    assert times(price) == (0, None, 0)
+    (price,) = run(quote(ts_event_ns=NOW_NS + 5), agent=agent)
+    assert times(price) == (0, 5, 5)
+    one_side = Quote(symbol="AIG", ts_event_ns=NOW_NS + 6, ask="50.02", ask_size="1")
+    (price,) = run(one_side, agent=agent)
+    assert times(price) == (0, 6, 6)
+    (price,) = run(trade(ts_event_ns=NOW_NS + 7, seq=1), agent=agent)
+    assert times(price) == (7, 6, 7)
+
+
 def test_what_is_known_is_carried_over() -> None:
     """A one-sided quote of a later batch changes its side alone."""
     agent = Prices()
