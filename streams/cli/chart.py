@@ -53,13 +53,22 @@ def chart(
         many = MAX_BARS if since or until else NEWEST_BARS
     found = _asked(Settings(), symbol, frame, (since, until), account, many)
     if html is not None:
-        html.write_text(_page(symbol, frame, *found), encoding="utf-8")
+        _write(html, _page(symbol, frame, *found))
     if as_json:
         emit({"symbol": symbol, "frame": frame, "bars": found[0], "fills": found[1]}, as_json)
     elif html is not None:
         print(f"{html}: {len(found[0])} bars, {_fills(len(found[1]))}")
     else:
         _print(symbol, frame, *found, columns)
+
+
+def _write(path: Path, text: str) -> None:
+    from streams.errors import UsageError
+
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"--html {path} cannot be written: {error.strerror}") from error
 
 
 def _terminal_width() -> int:

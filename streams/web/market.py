@@ -80,8 +80,9 @@ def _max_age_s(view: Any) -> Decimal:
 async def _symbols(view: Any, request: Any) -> Any:
     """Answer the newest prices of all symbols."""
     now_ns, max_age_s = clock.now_ns(), _max_age_s(view)
-    rows = ((name, price_body(one, now_ns, max_age_s)) for name, one in _sorted(_prices(view)))
-    return respond(paged(rows, request))
+    page = paged(_sorted(_prices(view)), request)
+    page["items"] = [price_body(price, now_ns, max_age_s) for price in page["items"]]
+    return respond(page)
 
 
 def _sorted(mapping: Mapping[str, Any]) -> list[tuple[str, Any]]:

@@ -237,6 +237,7 @@ async def test_the_chart_of_bars_and_fills(pipeline: Pipeline, tmp_path: Path) -
         (("NOPE",), 3, "the history has no bars of NOPE; it has those of "),
         (("MVC", "--to", "2020-01-01"), 3, "no 1m bars of MVC in that span; there are "),
         (("MVC", "--frame", "x"), 2, "--frame: 'x' is no frame"),
+        (("MVC", "--html", str(tmp_path)), 2, "cannot be written: Is a directory"),
     ):
         failed = await chart(pipeline, *arguments)
         assert (arguments, failed.returncode, failed.stdout) == (arguments, code, "")
