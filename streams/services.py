@@ -232,7 +232,7 @@ _BUILDERS: dict[str, Callable[[Services], Agent[Any] | AsyncAgent[Any]]] = {
     "positions": _positions,
     "gateway": _gateway,
     "sender": _sender,
-    "prices": lambda _: Prices(),
+    "prices": lambda services: Prices(_price(services)),
     "bars": _bars,
     "history": _history,
 }

@@ -128,6 +128,18 @@ async def test_last_prices_say_how_old_they_are(pipeline: Pipeline) -> None:
         listed = (await ask(pipeline, "/symbols?limit=1&after=MVP", 0, role)).body
         assert [(one["symbol"], one["stale"]) for one in listed["items"]] == [("MVQ", False)]
         assert listed["next"] == "MVQ"
+    await _known_after_a_restart(pipeline)
+
+
+async def _known_after_a_restart(pipeline: Pipeline) -> None:
+    """A worker that starts goes on from what was published: a quote does not end the print."""
+    for name in [name for name in pipeline.workers.running if name.startswith("market")]:
+        await pipeline.restart("market", int(name.rpartition("-")[2]), {})
+    await pipeline.quote("MVQ", "49.02", "49.22")
+    view = partial(ask, pipeline, "/symbols/MVQ/last")
+    seen = await wait_until(view, lambda one: one.status == 200 and one.body["mid"] == "49.12")
+    assert (seen.body["last"], seen.body["stale"]) == ("48.00", False)
+    assert seen.body["last_age_s"] >= 1000
 
 
 async def test_strategies_on_every_worker(pipeline: Pipeline) -> None:
