@@ -179,6 +179,9 @@ class VenueInProcess(Broker, Protocol):
     def on_clock(self, symbols: Iterable[str]) -> None:
         """Let our time move the venue's for these symbols."""
 
+    def orders_of(self, symbol: str) -> list[BrokerOrder]:
+        """Return the orders of a symbol that are not over."""
+
     def take_events(self) -> list[OrderEvent]:
         """Return what happened since the last call, in order; `events` does not yield it then."""
 

@@ -64,7 +64,15 @@ class LastPrice(Message):
     ask: Dec | None = None
     ts_last_ns: Nanos | None = Field(None, description="Venue time of the print behind `last`.")
     ts_quote_ns: Nanos | None = Field(None, description="Venue time of the newest quote.")
-    ts_event_ns: Nanos = Field(description="The newer of the two.")
+    volume: WideDec | None = Field(
+        None, description="Shares printed since `volume_since_ns`, of prints that count."
+    )
+    volume_since_ns: Nanos | None = Field(
+        None,
+        description="When this counting began, by the worker's clock; a worker that starts begins"
+        " anew. Volumes of different ones cannot be compared.",
+    )
+    ts_event_ns: Nanos = Field(description="The newer of `ts_last_ns` and `ts_quote_ns`.")
     ts_init_ns: Nanos
 
 

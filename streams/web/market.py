@@ -10,9 +10,8 @@ from streams.domain.bars.rows import BarRow, SymbolRow
 from streams.domain.controls import DEFAULT
 from streams.domain.prices import fresh, last_ns, mark_ns, mark_of, mid, quote_ns, seconds
 from streams.models.market import Bar, LastPrice
-from streams.transport.table import Table
 from streams.web.owner import answered_by_owner
-from streams.web.pages import limit_of, paged, respond
+from streams.web.pages import limit_of, page_of, respond, table_of
 from streams.web.problems import ProblemError
 from tables.bars import BARS
 
@@ -80,7 +79,7 @@ def _max_age_s(view: Any) -> Decimal:
 async def _symbols(view: Any, request: Any) -> Any:
     """Answer the newest prices of all symbols."""
     now_ns, max_age_s = clock.now_ns(), _max_age_s(view)
-    page = paged(_sorted(_prices(view)), request)
+    page = page_of(_sorted(_prices(view)), request)
     page["items"] = [price_body(price, now_ns, max_age_s) for price in page["items"]]
     return respond(page)
 
@@ -106,7 +105,7 @@ def _unknown(view: Any, text: str) -> ProblemError:
 
 async def _bars(view: Any, request: Any, symbol: str, frame: str) -> Any:
     """Answer a symbol's closed bars that the table keeps, newest first."""
-    table: Table = view.app.tables[BARS.name]
+    table = table_of(view, BARS.name)
     _check_frame(frame)
     limit = limit_of(request)
     if answer := await answered_by_owner(view.app, table, symbol, request):
@@ -138,4 +137,4 @@ async def _strategies(view: Any, request: Any) -> Any:
         for key, state in _sorted(_services(view).strategies)
         if symbol in ("", state.symbol) and strategy in ("", state.strategy)
     )
-    return respond(paged(rows, request))
+    return respond(page_of(rows, request))

@@ -7,6 +7,7 @@ import orjson
 from aiohttp import web
 from pydantic import BaseModel
 
+from streams.transport.table import Table
 from streams.web.problems import ProblemError
 
 MAX_LIMIT = 1_000
@@ -26,6 +27,12 @@ def _plain(value: Any) -> Any:
     raise TypeError(type(value).__name__)
 
 
+def table_of(view: Any, name: str) -> Table:
+    """Return a table of the worker."""
+    table: Table = view.app.tables[name]
+    return table
+
+
 def limit_of(request: Any) -> int:
     """Return how many rows are asked for."""
     raw = request.query.get("limit", str(DEFAULT_LIMIT))
@@ -34,7 +41,7 @@ def limit_of(request: Any) -> int:
     return int(raw)
 
 
-def paged(rows: Iterable[tuple[str, Any]], request: Any) -> dict[str, Any]:
+def page_of(rows: Iterable[tuple[str, Any]], request: Any) -> dict[str, Any]:
     """Return one page of rows that come in the order of their keys.
 
     `next` is what `after` takes to go on, null at the end.

@@ -23,7 +23,7 @@ from streams.web.health import live, ready_report
 from streams.web.market import market_pages, price_pages
 from streams.web.metrics import CONTENT_TYPE, exposition
 from streams.web.owner import answered_by_owner
-from streams.web.pages import paged, respond
+from streams.web.pages import page_of, respond, table_of
 from streams.web.problems import ProblemError
 from tables.orders import ORDERS, order_key
 from tables.positions import POSITIONS, position_key
@@ -55,14 +55,9 @@ def register(app: Any, role: str) -> None:
         app.page(path, name=handler.__name__)(handler)
 
 
-def _table(view: Any, name: str) -> Table:
-    table: Table = view.app.tables[name]
-    return table
-
-
 async def _order(view: Any, request: Any, account: str, order_id: str) -> Any:
     """Answer one order as it stands."""
-    table = _table(view, ORDERS.name)
+    table = table_of(view, ORDERS.name)
     if answer := await answered_by_owner(view.app, table, account, request):
         return answer
     state = table.local.get(order_key(account, order_id))
@@ -78,11 +73,11 @@ async def _order(view: Any, request: Any, account: str, order_id: str) -> Any:
 
 async def _orders(view: Any, request: Any, account: str) -> Any:
     """Answer an account's orders; `status=open` or a status picks some."""
-    table = _table(view, ORDERS.name)
+    table = table_of(view, ORDERS.name)
     if answer := await answered_by_owner(view.app, table, account, request):
         return answer
     wanted = request.query.get("status", "")
-    return respond(paged(_orders_of(table, account, wanted), request))
+    return respond(page_of(_orders_of(table, account, wanted), request))
 
 
 def _orders_of(table: Table, account: str, wanted: str) -> Iterable[tuple[str, Order]]:
@@ -97,7 +92,7 @@ def _orders_of(table: Table, account: str, wanted: str) -> Iterable[tuple[str, O
 
 async def _position(view: Any, request: Any, account: str, symbol: str) -> Any:
     """Answer one position at the newest price."""
-    table = _table(view, POSITIONS.name)
+    table = table_of(view, POSITIONS.name)
     if answer := await answered_by_owner(view.app, table, account, request):
         return answer
     state = table.local.get(position_key(account, symbol))
@@ -108,10 +103,10 @@ async def _position(view: Any, request: Any, account: str, symbol: str) -> Any:
 
 async def _positions(view: Any, request: Any, account: str) -> Any:
     """Answer an account's positions at the newest prices."""
-    table = _table(view, POSITIONS.name)
+    table = table_of(view, POSITIONS.name)
     if answer := await answered_by_owner(view.app, table, account, request):
         return answer
-    return respond(paged(_positions_of(view, table, account), request))
+    return respond(page_of(_positions_of(view, table, account), request))
 
 
 def _positions_of(view: Any, table: Table, account: str) -> Iterable[tuple[str, Any]]:
@@ -143,11 +138,11 @@ def position_body(
 
 async def _account(view: Any, request: Any, account: str) -> Any:
     """Answer an account's money, its equity and what it may still buy."""
-    table = _table(view, POSITIONS.name)
+    table = table_of(view, POSITIONS.name)
     if answer := await answered_by_owner(view.app, table, account, request):
         return answer
     state = table.local.get(account)
-    risk = _table(view, RISK.name).local.get(account)
+    risk = table_of(view, RISK.name).local.get(account)
     if state is None and risk is None:
         raise ProblemError(404, f"account {account} has sent no order yet")
     money = state if isinstance(state, AccountState) else AccountState(account=account)

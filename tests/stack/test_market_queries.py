@@ -50,17 +50,17 @@ BARS = [
 ]
 
 
-def indicator(number: int, rev: int, value: float, name: str = "sma(20)") -> Indicator:
+def indicator(number: int, rev: int, value: float) -> Indicator:
     """Return an indicator after a minute's bar."""
     start = T + number * MINUTE
     return Indicator(
-        symbol="AIG", frame="1m", name=name, ts_start_ns=start, ts_end_ns=start + MINUTE, rev=rev,
+        symbol="AIG", frame="1m", name="sma(20)", ts_start_ns=start,
+        ts_end_ns=start + MINUTE, rev=rev,
         values={"value": value}, ts_init_ns=start + MINUTE + rev * SECOND,
     )  # fmt: skip
 
 
 INDICATED = [indicator(0, 1, 50.5), indicator(1, 1, 51.5), indicator(0, 2, 50.75)]
-OTHER = [indicator(0, 1, 9.0, "rsi(14)")]
 
 
 def signal(signal_id: str, at_s: int, strength: str, **fields: Any) -> Signal:
@@ -144,7 +144,7 @@ async def filled(stack: Settings) -> Settings:
     await store(
         settings,
         records(MARKET_BARS, BARS + BARS),
-        records(INDICATORS, INDICATED + INDICATED + OTHER),
+        records(INDICATORS, INDICATED + INDICATED),
         records(SIGNALS, SIGNALLED + SIGNALLED),
         records(STRATEGIES_UPDATES, STATES + STATES),
         records(MARKET_TRADES, [trade(seq=7)]),
@@ -174,15 +174,6 @@ CASES: list[tuple[str, dict[str, str], str, list[tuple[Any, ...]]]] = [
     ("bars_as_of", {"frame": "5m"}, "close", []),
     ("bar_spans", {}, "symbol frame bars", [("AIG", "1m", 2)]),
     ("bar_spans", {"symbol": "IBM"}, "symbol", []),
-    (
-        "indicators", {}, "name values rev",
-        [
-            ("rsi(14)", {"value": 9.0}, 1),
-            ("sma(20)", {"value": 50.75}, 2),
-            ("sma(20)", {"value": 51.5}, 1),
-        ],
-    ),
-    ("indicators", {"name": "sma(20)", "since": at(60)}, "values", [({"value": 51.5},)]),
     ("signals", {}, "signal_id", [("s4",), ("s3",), ("s2",), ("s1",)]),
     ("signals", {"strategy": "cross", "symbol": "AIG"}, "signal_id", [("s2",), ("s1",)]),
     ("signals", {"until": at(122)}, "signal_id cause_topic", [("s1", MARKET_BARS.name)]),
@@ -215,7 +206,7 @@ CASES: list[tuple[str, dict[str, str], str, list[tuple[Any, ...]]]] = [
     ),
 ]  # fmt: skip
 
-TAKES_SYMBOL = {"bars_as_of", "indicators"}
+TAKES_SYMBOL = {"bars_as_of"}
 
 
 def test_what_is_read_out_of_the_market(stack: Settings) -> None:
