@@ -181,7 +181,9 @@ GUIDE: dict[Code, Guide] = {
         "Use a limit order, connect market data, or set the instrument's reference price.",
     ),
     Code.PRICE_COLLAR: Guide(
-        "The price is too much worse than the last price.", "Check the price for a slip."
+        "The price is too much worse than the last price, or than the middle of bid and ask while"
+        " the last is stale.",
+        "Check the price for a slip.",
     ),
     Code.STOP_PRICE_SIDE: Guide(
         "A buy stop is not above, or a sell stop not below, the last price.",
