@@ -206,7 +206,7 @@ def canceled(child: Child, now_ns: int) -> Child:
 
 
 def commands(child: Child) -> list[Submit | Cancel]:
-    """Return what the gate has not been seen to have; the same each time."""
+    """Return what the gate has not been seen to have, a cancel last; the same each time."""
     told: list[Submit | Cancel] = [] if child.heard else [child.submit]
     if child.cancel == "asked":
         told.append(

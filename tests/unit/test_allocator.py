@@ -109,6 +109,26 @@ def test_a_new_target_waits_for_the_end_of_the_old_child() -> None:
     assert states(world.last("t2")) == {"AIG": ("done", 50)}
 
 
+def test_a_fill_after_the_end_of_a_child_is_made_good() -> None:
+    """Nobody can foresee it; the child that is open by then would lead too far, and gives way."""
+    world = World()
+    world.ask(targets())
+    world.gate()
+    world.end("al:t1:AIG:1", "expired")
+    while world.events:
+        world.deliver()
+    world.gate()
+    late = fill("late", "20", cum_qty="20")
+    world.hear(said(world.known["al:t1:AIG:1"], "fill", fill=late))
+    world.position += 20
+    assert [type(one) for one in world.commands] == [Cancel]
+    world.gate()
+    world.cancel()
+    world.run()
+    assert submits(world.known.values())[-1] == ("al:t1:AIG:3", "buy", 80)
+    assert (world.position, states(world.last())) == (100, {"AIG": ("done", 100)})
+
+
 def test_a_fill_of_another_order_corrects_the_way() -> None:
     """The account's position is the measure: the child that would lead too far is replaced."""
     world = World()

@@ -140,7 +140,7 @@ class Goals:
         off = rounded(EXACT.subtract(target, ends), self.instrument(holding.symbol))
         if (line.stop or off or not own) and not child.cancel:
             child = canceled(child, self.rows.now_ns)
-            self.commands += commands(child)
+            self.commands += commands(child)[-1:]
             holding = evolve(holding, child=child)
         return holding, line
 
