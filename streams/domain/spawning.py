@@ -195,7 +195,7 @@ def refusal_of(child: Child) -> Refusal | None:
     order = order_of(child.order) if child.order is not None else None
     if order is None or order.status is not OrderStatus.REJECTED:
         return None
-    return order.refusal or make(Refusal, code="REJECTED", text="the broker gave no reason")
+    return order.refusal or make(Refusal, code=Code.REJECTED, text="the broker gave no reason")
 
 
 def canceled(child: Child, now_ns: int) -> Child:
