@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 from streams.broker import Ack, Outcome, VenueInProcess
 from streams.domain.build import make
 from streams.domain.controls import ControlSet
-from streams.domain.matching.config import SECOND_NS
+from streams.domain.matching.config import DAY_NS, SECOND_NS
 from streams.domain.matching.ledger import long_id
 from streams.domain.matching.records import BookRecord, ClosedRecord, EngineRecord, OrderRecord
 from streams.domain.refusals import Code
@@ -70,9 +70,8 @@ class Gateway(Agent[VenueRecord]):
 
     def step(self, unit: Unit[VenueRecord], record: Record) -> None:
         """Take an order, a cancel, a replace or a tick."""
-        key = _key(record)
         if record.redelivered:
-            self._publish_again(unit, key)
+            self._publish_again(unit, _key(record))
             return
         self._bind(unit)
         self._last = record
@@ -81,11 +80,11 @@ class Gateway(Agent[VenueRecord]):
             symbols[value.terms.symbol] = None
             reported = self._command(unit, record, value)
             self._store(unit)
-            self._publish(unit, key, reported)
+            self._publish(unit, _key(record), reported)
         else:
             symbols[value.symbol] = None
             self._broker.tick(value)
-            if self._publish(unit, key):
+            if self._broker.has_events and self._publish(unit, _key(record)):
                 self._store(unit)
 
     def on_batch_end(self, unit: Unit[VenueRecord]) -> None:
@@ -116,6 +115,19 @@ class Gateway(Agent[VenueRecord]):
         self._store_markets(unit)
         self._forget(unit)
         self._unit = None
+
+    def quiet_until(self, partition: int, ts_ns: int) -> int:
+        """Return that without open orders no tick brings anything about."""
+        busy = self._broker.next_ns(self._partitions[partition].symbols) is not None
+        return ts_ns if busy else ts_ns + DAY_NS
+
+    def idle_until(self, partition: int, ts_ns: int) -> int:
+        """Return when time alone does something to an order."""
+        kept = self._partitions[partition]
+        if kept.unconfirmed:
+            return ts_ns
+        due_ns = self._broker.next_ns(kept.symbols)
+        return ts_ns + DAY_NS if due_ns is None else due_ns
 
     def on_assigned(self, partition: int, state: Iterable[tuple[str, VenueRecord]]) -> None:
         """Rebuild the engines of a partition."""

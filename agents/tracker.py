@@ -94,6 +94,11 @@ class Tracker(Agent[OrderRow]):
         if self._sweeps.due(unit):
             _sweep(unit, self._sweeps.keys(unit))
 
+    def quiet_until(self, partition: int, ts_ns: int) -> int:
+        """Return when the next sweep can find something."""
+        del partition
+        return self._sweeps.quiet_until(ts_ns)
+
     def on_revoked(self, partition: int) -> None:
         """Forget when the partition was swept."""
         self._sweeps.forget(partition)

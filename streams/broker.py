@@ -179,6 +179,13 @@ class VenueInProcess(Broker, Protocol):
     def on_clock(self, symbols: Iterable[str]) -> None:
         """Let our time move the venue's for these symbols."""
 
+    def next_ns(self, symbols: Iterable[str]) -> int | None:
+        """Return when time next does something to open orders of these symbols; None: none are."""
+
+    @property
+    def has_events(self) -> bool:
+        """Return whether `take_events` would return any."""
+
     def take_events(self) -> list[OrderEvent]:
         """Return what happened since the last call, in order; `events` does not yield it then."""
 

@@ -63,6 +63,7 @@ class Services:
         self.cache = Cache(settings)
         self.calendar = ExchangeCalendar()
         self.started = False
+        self.venue = VenueConfig(seed=settings.virtual_seed)
         self._partitions = settings.partitions
         self._fresh_controls: dict[str, AnyControl] = {}
         self._fresh_prices: dict[str, LastPrice] = {}
@@ -169,9 +170,8 @@ def _positions(services: Services) -> Positions:
 
 
 def _gateway(services: Services) -> Gateway:
-    config = VenueConfig(seed=services.settings.virtual_seed)
-    broker = VirtualBroker(config, services.calendar)
-    return Gateway(broker, _controls(services), config.remember_ns)
+    broker = VirtualBroker(services.venue, services.calendar)
+    return Gateway(broker, _controls(services), services.venue.remember_ns)
 
 
 def _sender(services: Services) -> Sender:

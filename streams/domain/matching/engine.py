@@ -204,6 +204,11 @@ class Engine:
         """Return an open order, or None."""
         return self._ledger.orders.get(client_order_id)
 
+    @property
+    def next_ns(self) -> int | None:
+        """Return when time next does something to an open order; None: none is open."""
+        return self._next_ns if self._ledger.orders else None
+
     def open_orders(self) -> list[OpenOrder]:
         """Return the open orders, in order of arrival."""
         return sorted(self._ledger.orders.values(), key=lambda order: order.arrival)

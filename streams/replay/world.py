@@ -1,0 +1,95 @@
+"""The agents of a replay with the rules and prices that they know: no stack, no live state."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from streams.domain.controls import ControlSet
+from streams.models.controls import AnyControl, Instrument, Limits, Routing, SessionShift
+from streams.models.market import LastPrice
+from streams.ports import Agent
+from streams.replay.engine import CHUNK, Engine, Watcher
+from streams.services import Services
+from streams.settings import Settings
+from streams.wiring import AGENTS, AgentSpec
+
+#: Agents that speak to what is outside: brokers across a network, the history.
+OUTSIDE = frozenset({"sender", "history"})
+MS = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What holds in a run; the same rules and ticks give the same results.
+
+    `latency_ms`: how long after its decision an order or a cancel reaches the venue. Above 0, so
+    that what was decided on a tick cannot trade at that tick. `controls` stand beside the defaults;
+    routing is always to the virtual venue, and sessions are those of the ticks' own time.
+    """
+
+    latency_ms: float = 1.0
+    slippage_bps: str = "0"
+    bars: str = ""
+    bars_keep_s: int = 900
+    seed: int = 7
+    controls: tuple[AnyControl, ...] = ()
+    symbols: tuple[str, ...] = ()
+    settings: dict[str, str] = field(default_factory=dict)
+
+
+class World:
+    """The agents of one run."""
+
+    def __init__(self, rules: Rules, settings: Settings) -> None:
+        self.services = Services(_own(settings, rules), "orders")
+        latency_ns = round(rules.latency_ms * MS)
+        self.services.venue = replace(
+            self.services.venue, latency_ns=latency_ns, cancel_latency_ns=latency_ns
+        )
+        self.services.controls = controls_of(rules)
+        self.services.calendar.load()
+
+    def priced(self, price: LastPrice) -> None:
+        """Let all agents know a newest price."""
+        self.services.prices[price.symbol] = price
+
+    def agents(self) -> list[tuple[AgentSpec, Agent[Any]]]:
+        """Return the agents, in the order of the wiring."""
+        built = [(spec, self.services.agent(spec)) for spec in AGENTS if spec.name not in OUTSIDE]
+        return [(spec, agent) for spec, agent in built if isinstance(agent, Agent)]
+
+    def engine(self, watcher: Watcher, chunk: int = CHUNK) -> Engine:
+        """Return an engine over these agents."""
+        return Engine(self.agents(), watcher, chunk=chunk)
+
+
+def controls_of(rules: Rules) -> ControlSet:
+    """Return the controls of a run: the first ones of a pipeline, and the given ones."""
+    kept = [one for one in rules.controls if not isinstance(one, Routing | SessionShift)]
+    own = {one.scope for one in kept if isinstance(one, Instrument)}
+    first: list[AnyControl] = [Limits(version=1), Routing(version=1)]
+    first += [
+        Instrument(scope=symbol, symbol=symbol, version=1)
+        for symbol in rules.symbols
+        if symbol not in own
+    ]
+    return ControlSet().with_records([*first, *_newer(kept)])
+
+
+def _newer(controls: Iterable[AnyControl]) -> list[AnyControl]:
+    """Return controls whose versions are above those of the defaults."""
+    return [one if one.version > 1 else one.model_copy(update={"version": 2}) for one in controls]
+
+
+def _own(settings: Settings, rules: Rules) -> Settings:
+    """Return settings of which nothing live is left."""
+    changed: dict[str, Any] = {
+        "partitions": 1,
+        "rest_broker_url": "",
+        "namespace": "replay",
+        "virtual_seed": rules.seed,
+        "bars_keep_s": rules.bars_keep_s,
+    }
+    if rules.bars:
+        changed["bars"] = rules.bars
+    return settings.model_copy(update=changed)
