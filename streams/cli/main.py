@@ -31,6 +31,7 @@ COMMANDS = (
     Command("doctor", "streams.cli.stack:doctor", "Check what the pipeline needs on this machine."),
     Command("produce", "streams.cli.produce:app", "Publish a file of orders or ticks."),
     Command("import", "streams.cli.importing:app", "Import market data, checked on the way."),
+    Command("replay", "streams.cli.replaying:app", "Replay stored ticks; test strategies on them."),
     Command("topics", "streams.cli.topics:app", "List, create and describe the topics."),
     Command("table", "streams.cli.table:app", "Orders, positions and accounts as they stand."),
     Command("query", "streams.cli.query:query", "Run a named query or a select."),

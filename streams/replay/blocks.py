@@ -1,6 +1,6 @@
 """Ticks as records of their topics, in blocks, with where a block must not be taken at once."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from streams.domain.ticks import Tick
@@ -53,9 +53,11 @@ class _Symbol:
 class Blocks:
     """Cuts ticks into blocks; offsets grow over all blocks."""
 
-    def __init__(self, places: Places, size: int) -> None:
+    def __init__(self, places: Places, size: int, fresh: Callable[[str], None]) -> None:
+        """`fresh` is told each symbol when its first tick is next."""
         self._places = places
         self._size = size
+        self._fresh = fresh
         self._symbols: dict[str, _Symbol] = {}
 
     # In one piece: this is done for every tick.
@@ -77,6 +79,7 @@ class Blocks:
                 block = Block()
                 records, times = block.records, block.times
                 if symbol is None:
+                    self._fresh(name)
                     symbol = symbols[name] = _Symbol(self._places.of(name), name.encode())
                     alone = True
             if ts > now:

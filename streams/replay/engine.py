@@ -58,6 +58,9 @@ class Written:
 class Watcher(Protocol):
     """Who looks at a replay."""
 
+    def symbol(self, name: str) -> None:
+        """Know that the first tick of a symbol is next."""
+
     def priced(self, price: Any) -> None:
         """Take the newest price of a symbol."""
 
@@ -80,6 +83,7 @@ class Engine:
     ) -> None:
         self.now_ns = 0
         self.ticks = 0
+        self.first_ns = 0
         self._watcher = watcher
         self._chunk = chunk
         self._agents = agents
@@ -117,7 +121,7 @@ class Engine:
         time goes on up to it.
         """
         self._inputs.extend(sorted(inputs, key=lambda one: one.ts_ns))
-        for block in Blocks(self._places, self._chunk).of(ticks, until_ns):
+        for block in Blocks(self._places, self._chunk, self._watcher.symbol).of(ticks, until_ns):
             at, end = 0, len(block.times)
             if not self.now_ns:
                 self._begin(block.times[0])
@@ -135,9 +139,14 @@ class Engine:
     def _begin(self, first_ns: int) -> None:
         if self._inputs:
             first_ns = min(first_ns, self._inputs[0].ts_ns)
-        self.now_ns = first_ns
+        self.now_ns = self.first_ns = first_ns
         self._minute_ns = (first_ns // MINUTE_NS + 1) * MINUTE_NS
         self._plan()
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """Return the first moment and the one that was reached."""
+        return self.first_ns, self.now_ns
 
     # Ticks.
 
@@ -183,9 +192,7 @@ class Engine:
     def _readers_of(self, partition: int) -> list[Lane]:
         return [lane for lane in self._on_ticks if lane.partition == partition]
 
-    def _one_by_one(
-        self, block: Block, at: int, end: int, busy: dict[int, list[Lane]]
-    ) -> int:
+    def _one_by_one(self, block: Block, at: int, end: int, busy: dict[int, list[Lane]]) -> int:
         """Give ticks to those who may emit at any; return the place after where one did."""
         for place in range(at, end):
             record = block.records[place]
@@ -204,9 +211,7 @@ class Engine:
                 return place + 1
         return end
 
-    def _at_once(
-        self, block: Block, at: int, end: int, busy: dict[int, list[Lane]]
-    ) -> None:
+    def _at_once(self, block: Block, at: int, end: int, busy: dict[int, list[Lane]]) -> None:
         """Give ticks to those who said that they will be quiet."""
         groups: dict[int, list[Record]] = {}
         for record in block.records[at:end]:
@@ -348,4 +353,3 @@ def _of(lane: Lane, records: list[Record]) -> list[Record]:
 def _by_symbol(spec: TopicSpec) -> bool:
     """Return whether a topic is partitioned by symbol; the others are by account."""
     return spec.key.split("|")[-1] == "symbol" and not spec.key.startswith("account")
-

@@ -9,9 +9,6 @@ from streams.topics import DEAD_LETTERS, TopicSpec
 from streams.transport.codec import encode
 
 
-
-
-
 class Output(NamedTuple):
     """One record that an agent wrote; `value` are bytes in a dead letter."""
 

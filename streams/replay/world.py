@@ -1,7 +1,8 @@
 """The agents of a replay with the rules and prices that they know: no stack, no live state."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import Any
 
 from streams.domain.controls import ControlSet
@@ -33,8 +34,6 @@ class Rules:
     bars_keep_s: int = 900
     seed: int = 7
     controls: tuple[AnyControl, ...] = ()
-    symbols: tuple[str, ...] = ()
-    settings: dict[str, str] = field(default_factory=dict)
 
 
 class World:
@@ -44,7 +43,10 @@ class World:
         self.services = Services(_own(settings, rules), "orders")
         latency_ns = round(rules.latency_ms * MS)
         self.services.venue = replace(
-            self.services.venue, latency_ns=latency_ns, cancel_latency_ns=latency_ns
+            self.services.venue,
+            latency_ns=latency_ns,
+            cancel_latency_ns=latency_ns,
+            slippage_bps=Decimal(rules.slippage_bps),
         )
         self.services.controls = controls_of(rules)
         self.services.calendar.load()
@@ -52,6 +54,13 @@ class World:
     def priced(self, price: LastPrice) -> None:
         """Let all agents know a newest price."""
         self.services.prices[price.symbol] = price
+
+    def symbol(self, name: str) -> None:
+        """Let a symbol be traded that the controls say nothing about."""
+        controls = self.services.controls
+        if controls.instrument(name) is None:
+            instrument = Instrument(scope=name, symbol=name, version=1)
+            self.services.controls = controls.with_records([instrument])
 
     def agents(self) -> list[tuple[AgentSpec, Agent[Any]]]:
         """Return the agents, in the order of the wiring."""
@@ -66,13 +75,7 @@ class World:
 def controls_of(rules: Rules) -> ControlSet:
     """Return the controls of a run: the first ones of a pipeline, and the given ones."""
     kept = [one for one in rules.controls if not isinstance(one, Routing | SessionShift)]
-    own = {one.scope for one in kept if isinstance(one, Instrument)}
     first: list[AnyControl] = [Limits(version=1), Routing(version=1)]
-    first += [
-        Instrument(scope=symbol, symbol=symbol, version=1)
-        for symbol in rules.symbols
-        if symbol not in own
-    ]
     return ControlSet().with_records([*first, *_newer(kept)])
 
 
