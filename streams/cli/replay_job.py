@@ -30,7 +30,7 @@ class Job:
     """What is replayed, under which rules; equal jobs give equal results."""
 
     source: Source
-    rules: Rules = Rules()
+    rules: Rules
     orders: str = ""
 
     def named(self) -> dict[str, Any]:

@@ -51,7 +51,7 @@ def _row(given: tuple[tuple[str, ...], Job, Settings]) -> dict[str, Any]:
     pairs, job, settings = given
     result = run_job(job, settings, Going())
     tried = dict(pair.split("=", 1) for pair in pairs)
-    return tried | summary(result.report)
+    return {"params": tried} | summary(result.report)
 
 
 def _rank(figure: Any) -> tuple[bool, float]:

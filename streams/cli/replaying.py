@@ -1,4 +1,4 @@
-"""`replay`: stored ticks through the agents and the virtual venue, in event time, and what came out.
+"""`replay`: stored ticks through the agents and the virtual venue, in event time.
 
 Nothing live is touched: ticks are read from files, the history or the live topics without a
 consumer group, and results go to a folder. Exit codes: 0 done, 6 a check found a difference, 5 a

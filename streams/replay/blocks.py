@@ -82,7 +82,7 @@ class Blocks:
                     self._fresh(name)
                     symbol = symbols[name] = _Symbol(self._places.of(name), name.encode())
                     alone = True
-            if ts > now:
+            if ts > now:  # noqa: PLR1730 - `max` is a call, and this is every tick
                 now = ts
             if isinstance(tick, Trade):
                 topic, offset = trades, symbol.trades

@@ -49,12 +49,11 @@ class _Scale:
 
 def page_of(report: dict[str, Any], observer: Observer) -> str:
     """Return the page."""
-    start = Decimal(report["starting_cash"])
+    start, span = Decimal(report["starting_cash"]), report["span"]
     equity = [(ts, float(value)) for ts, value in equity_of(observer, start)]
     parts = [
         f"<h1>Replay: {escape(str(report['run'].get('source', '')))}</h1>",
-        f"<p>{escape(report['span']['from'])} to {escape(report['span']['to'])},"
-        f" {report['span']['ticks']:,} ticks</p>",
+        f"<p>{escape(span['from'])} to {escape(span['to'])}, {span['ticks']:,} ticks</p>",
         _table(_figures(report)),
         "<h2>Equity</h2>",
         _chart(equity),

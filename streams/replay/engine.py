@@ -29,6 +29,8 @@ from streams.wiring import AgentSpec
 
 SECOND_NS = 1_000_000_000
 MINUTE_NS = 60 * SECOND_NS
+#: Time that goes by after the last tick: a minute's bar and the grace that it waits close.
+AFTER_NS = 65 * SECOND_NS
 #: Ticks that an agent is given at once, at most.
 CHUNK = 2_000
 _TICKS = (MARKET_TRADES.name, MARKET_QUOTES.name)
@@ -117,7 +119,7 @@ class Engine:
         """Replay ticks, and what comes besides, until before a time or to the end.
 
         `pace` is told the time that is next; it may wait, and returns up to when ticks may be
-        given now. After the last tick a minute goes by, so that its bars close; `until_ns` given,
+        given now. After the last tick a while goes by, so that its minute closes; `until_ns` given,
         time goes on up to it.
         """
         self._inputs.extend(sorted(inputs, key=lambda one: one.ts_ns))
@@ -134,7 +136,7 @@ class Engine:
         if not self.now_ns and self._inputs:
             self._begin(self._inputs[0].ts_ns)
         last = self._inputs[-1].ts_ns if self._inputs else self.now_ns
-        self._pass(max(last, self.now_ns) + MINUTE_NS if until_ns is None else until_ns)
+        self._pass(max(last, self.now_ns) + AFTER_NS if until_ns is None else until_ns)
 
     def _begin(self, first_ns: int) -> None:
         if self._inputs:

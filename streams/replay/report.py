@@ -163,10 +163,12 @@ def _by(fills: Iterable[Traded]) -> dict[str, Any]:
     }
 
 
-def _plain(value: Any) -> Any:
-    """Return a value as JSON has it: money as text at nine places at most."""
+def _plain(values: dict[str, Any]) -> dict[str, Any]:
+    """Return values as JSON has them: money as text at nine places at most."""
+    return {name: _plain_one(value) for name, value in values.items()}
+
+
+def _plain_one(value: Any) -> Any:
     if isinstance(value, Decimal):
         return str(shown(value))
-    if isinstance(value, dict):
-        return {name: _plain(each) for name, each in value.items()}
-    return value
+    return _plain(value) if isinstance(value, dict) else value
