@@ -1,7 +1,7 @@
 -- What a replay asks ClickHouse; not for users.
 
 -- name: replay_hours
--- The hours that hold ticks, as nanoseconds since 1970; no symbols: all.
+-- The hours that hold ticks, in seconds since 1970; symbols are separated by commas, empty: all.
 -- params: from to symbols
 select distinct toUnixTimestamp(toStartOfHour(ts_event)) as hour
 from
@@ -12,7 +12,7 @@ from
 )
 where ts_event >= fromUnixTimestamp64Nano({from:Int64})
     and ts_event < fromUnixTimestamp64Nano({to:Int64})
-    and (empty({symbols:Array(String)}) or has({symbols:Array(String)}, symbol))
+    and ({symbols:String} = '' or has(splitByChar(',', {symbols:String}), symbol))
 order by hour;
 
 -- name: replay_ticks
@@ -36,7 +36,7 @@ select
 from trades_log
 where ts_event >= fromUnixTimestamp64Nano({from:Int64})
     and ts_event < fromUnixTimestamp64Nano({to:Int64})
-    and (empty({symbols:Array(String)}) or has({symbols:Array(String)}, symbol))
+    and ({symbols:String} = '' or has(splitByChar(',', {symbols:String}), symbol))
 order by _partition, _offset
 limit 1 by symbol, ts_event, exchange, seq, if(seq = 0, _partition, 0), if(seq = 0, _offset, 0)
 union all
@@ -58,6 +58,6 @@ select
 from quotes_log
 where ts_event >= fromUnixTimestamp64Nano({from:Int64})
     and ts_event < fromUnixTimestamp64Nano({to:Int64})
-    and (empty({symbols:Array(String)}) or has({symbols:Array(String)}, symbol))
+    and ({symbols:String} = '' or has(splitByChar(',', {symbols:String}), symbol))
 order by _partition, _offset
 limit 1 by symbol, ts_event, exchange, seq, if(seq = 0, _partition, 0), if(seq = 0, _offset, 0);

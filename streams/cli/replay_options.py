@@ -6,11 +6,11 @@ import platform
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
 from typing import Any, NamedTuple
 
 from streams.cli.pace import parse_speed
@@ -171,6 +171,7 @@ def pacer_of(speed: str) -> Callable[[int], int] | None:
     if factor is None:
         return None
     first: list[tuple[int, float]] = []
+    waiting = Event()  # never set: waiting for it is a sleep that Ctrl-C ends
 
     def wait(ts_ns: int) -> int:
         if not first:
@@ -178,7 +179,7 @@ def pacer_of(speed: str) -> Callable[[int], int] | None:
         first_ns, started = first[0]
         left = started + (ts_ns - first_ns) / 1e9 / factor - monotonic()
         if left > 0:
-            time.sleep(left)
+            waiting.wait(left)
         passed = max(monotonic() - started, 0.0) + _AHEAD_S
         return max(ts_ns + 1, first_ns + int(passed * factor * 1e9))
 

@@ -77,6 +77,9 @@ def run(  # noqa: PLR0913, PLR0917 - a command takes its options so
     latency_ms: LatencyOpt = 1.0,
     param: ParamOpt = None,
     name: NameOpt = None,
+    publish: Annotated[
+        bool, typer.Option("--publish", help="Also to Kafka and ClickHouse, namespace replay-ID.")
+    ] = False,
     as_json: JsonOpt = False,
 ) -> None:
     """Replay ticks, and write records, report.json and report.html into a folder of the run.
@@ -86,6 +89,8 @@ def run(  # noqa: PLR0913, PLR0917 - a command takes its options so
     from streams.cli import replay_options as options
     from streams.cli.output import emit
     from streams.cli.replay_job import run_job
+    from streams.replay.publish import namespaced
+    from streams.replay.publish import publish as publish_run
     from streams.replay.run import Going
     from streams.settings import Settings
 
@@ -95,9 +100,13 @@ def run(  # noqa: PLR0913, PLR0917 - a command takes its options so
     )
     job = options.job_of(given, settings)
     folder = options.folder_of(settings, name or job.run_id())
+    if publish:
+        namespaced(settings, folder.name)  # says at once what is wrong with the name
     with options.progress() as told:
         result = run_job(job, settings, Going(pace=options.pacer_of(speed), progress=told), folder)
     options.note(folder, result, speed)
+    if publish:
+        publish_run(folder, settings)
     found = options.summary(result.report) | options.speed_of(result) | {"folder": str(folder)}
     emit(found, as_json)
 
