@@ -1,7 +1,8 @@
 """Give orders and ticks to the virtual venue, and publish what becomes of the orders.
 
 In      venue.virtual.orders, market.quotes, market.trades, key symbol
-Out     orders.events, key account
+Out     orders.events, key account; statements, key account: every `reconcile_every_s` what the
+        venue has of each account on each symbol
 State   table `venue`: markets, orders, latest events; written here only
 Twice   the stored events go out again; an order or request that comes again as a new record is
         reported as `duplicate` and executes nothing
@@ -17,6 +18,7 @@ interleaved, so it must not be computed anew once it has been published.
 from collections import defaultdict, deque
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, TypeVar
 
 from streams.broker import Ack, Outcome, VenueInProcess
@@ -26,11 +28,12 @@ from streams.domain.matching.config import DAY_NS, SECOND_NS
 from streams.domain.matching.ledger import long_id
 from streams.domain.matching.records import BookRecord, ClosedRecord, EngineRecord, OrderRecord
 from streams.domain.refusals import Code
+from streams.domain.stating import Held, statements
 from streams.domain.switches import stopped
 from streams.errors import InfrastructureError
 from streams.models.orders import EventType, OrderEvent, VenueOrder
 from streams.ports import Agent, Record, Unit
-from streams.topics import ORDERS_EVENTS
+from streams.topics import ORDERS_EVENTS, STATEMENTS
 from tables.venue import Published, VenueRecord
 
 T = TypeVar("T")
@@ -39,6 +42,15 @@ T = TypeVar("T")
 KEEP_NS = 60 * SECOND_NS
 #: Records forgotten at most per unit of work.
 MAX_FORGOTTEN = 1_000
+#: A worker states what it has so soon after it was given a partition, then at its interval.
+STATE_FIRST_NS = 5 * SECOND_NS
+#: An order that is over is stated for so many intervals, so at least twice; of each symbol not
+#: more than this number of them.
+STATED_FOR = 3
+MAX_LATELY = 500
+#: Stated in one unit of work, about: more would hold up orders.
+MAX_STATED_SYMBOLS = 100
+MAX_STATED_ORDERS = 2_000
 
 
 @dataclass(slots=True)
@@ -50,19 +62,41 @@ class _Partition:
     published: deque[tuple[int, str]] = field(default_factory=deque)
     unconfirmed: list[str] = field(default_factory=list)
     since_ns: int = 0
+    stated_ns: dict[str, int] = field(default_factory=dict)
+    lately: dict[str, deque[ClosedRecord]] = field(default_factory=dict)
+
+    def closes(self, key: str, record: ClosedRecord) -> None:
+        """Note that an order is over."""
+        self.closed.append((record.ts_closed_ns, key))
+        symbol = key.split("|", 1)[0]
+        if symbol not in self.lately:
+            self.lately[symbol] = deque(maxlen=MAX_LATELY)
+        self.lately[symbol].append(record)
+
+    def closed_lately(self, symbol: str, from_ns: int) -> list[ClosedRecord]:
+        """Return what closed on a symbol since then, not more than is noted."""
+        return [one for one in self.lately.get(symbol, ()) if one.ts_closed_ns >= from_ns]
 
 
 class Gateway(Agent[VenueRecord]):
     """The gateway agent of the virtual venue."""
 
     def __init__(
-        self, broker: VenueInProcess, controls: Callable[[], ControlSet], remember_ns: int
+        self,
+        broker: VenueInProcess,
+        controls: Callable[[], ControlSet],
+        remember_ns: int,
+        state_every_ns: int = 60 * SECOND_NS,
     ) -> None:
-        """`remember_ns`: how long closed orders stay known, as in the venue's configuration."""
+        """`remember_ns`: how long closed orders stay known, as in the venue's configuration.
+
+        `state_every_ns`: how often each symbol's orders are stated.
+        """
         self._broker = broker
         self._controls = controls
         self._known = controls()
         self._remember_ns = remember_ns
+        self._state_every_ns = state_every_ns
         self._partitions: dict[int, _Partition] = defaultdict(_Partition)
         self._unit: Unit[VenueRecord] | None = None
         self._last: Record | None = None
@@ -114,6 +148,7 @@ class Gateway(Agent[VenueRecord]):
         self._store(unit)
         self._store_markets(unit)
         self._forget(unit)
+        self._state(unit)
         self._unit = None
 
     def quiet_until(self, partition: int, ts_ns: int) -> int:
@@ -209,15 +244,33 @@ class Gateway(Agent[VenueRecord]):
 
     def _store(self, unit: Unit[VenueRecord]) -> None:
         """Put the orders that changed: at once, so that taking back a later record loses none."""
-        closed = self._partitions[unit.partition].closed
+        kept = self._partitions[unit.partition]
         for key, record in self._broker.take_orders():
             unit.put(key, record)
             if isinstance(record, ClosedRecord):
-                closed.append((record.ts_closed_ns, key))
+                kept.closes(key, record)
 
     def _store_markets(self, unit: Unit[VenueRecord]) -> None:
         for market in self._broker.take_markets():
             unit.put(market.symbol, market)
+
+    def _state(self, unit: Unit[VenueRecord]) -> None:
+        """State the orders of symbols whose turn it is; the first time soon after the start."""
+        kept = self._partitions[unit.partition]
+        first_ns = kept.since_ns + STATE_FIRST_NS - self._state_every_ns
+        due_ns = unit.now_ns - self._state_every_ns
+        due = (symbol for symbol in kept.symbols if kept.stated_ns.get(symbol, first_ns) <= due_ns)
+        lately_ns = unit.now_ns - STATED_FOR * self._state_every_ns
+        stated = 0
+        for symbol in islice(due, MAX_STATED_SYMBOLS):
+            kept.stated_ns[symbol] = unit.now_ns
+            orders: list[Held] = [*self._broker.orders_of(symbol)]
+            orders += kept.closed_lately(symbol, lately_ns)
+            for one in statements(self._broker.caps.broker, symbol, orders, unit.now_ns):
+                unit.emit(STATEMENTS, one.account, one)
+            stated += len(orders)
+            if stated > MAX_STATED_ORDERS:
+                return  # the others when the timer runs again
 
     def _forget(self, unit: Unit[VenueRecord]) -> None:
         """Delete what has been kept long enough.

@@ -118,7 +118,7 @@ class Positions(Agent[PositionRow]):
             if moved is not None and moved != mark:
                 self._emit_position(unit, key, row)
 
-    def quiet_until(self, partition: int, ts_ns: int) -> int:
+    def idle_until(self, partition: int, ts_ns: int) -> int:
         """Return the end of the minute: a replay values its positions then."""
         del partition
         return (ts_ns // MINUTE_NS + 1) * MINUTE_NS

@@ -1,33 +1,39 @@
-"""Keep each order's state.
+"""Keep each order's state, and compare it with what the virtual venue states.
 
-In      orders.events, key account
+In      orders.events, statements, key account
 Out     orders.updates, key account|order_id on the account's partition: the whole order with its
-        version, once per batch that changed it
+        version, once per batch that changed it. reconciliations: what the venue states otherwise,
+        and a summary, every `reconcile_every_s`
 State   table `orders`: orders and their executions, written here only. What is over for a week
         leaves, and is known as gone for a while; the history and orders.updates keep it
-Twice   a known event changes nothing; a redelivered record emits the order again as it now is
+Twice   a known event changes nothing; a redelivered record emits the order again as it now is.
+        A statement that comes again is passed over: the next one says the same
 Bad     an event that contradicts what is known goes to the dead letters: another symbol or side
         than the order's, an execution id with other content, a fill without what makes one; and
         an event of an order that left, ORDER_LEFT, since what it would change is not here.
         An event of an unknown order makes one without terms; only a refused request makes none
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from streams.domain.aging import GONE_DAYS, KEEP_DAYS, Gone, day_after
+from streams.domain.auditing import Audit
 from streams.domain.build import make
+from streams.domain.capabilities import VIRTUAL
 from streams.domain.executions import Contradiction, Execution
 from streams.domain.exposure import day_of
 from streams.domain.order_state import OrderState, advance, says_nothing_new
 from streams.domain.order_view import order_of
 from streams.models.orders import TERMINAL, OrderEvent
+from streams.models.statements import Statement
 from streams.ports import Agent, Record, Unit
-from streams.topics import ORDERS_UPDATES
+from streams.topics import ORDERS_UPDATES, RECONCILIATIONS
 from tables.aging import Sweeps, leave_later
 from tables.executions import ExecutionRows
 from tables.orders import OrderRow, order_key
 
+SECOND_NS = 1_000_000_000
 #: Executions are looked at a day after the orders of their day: most leave at the first look.
 EXECUTIONS_LATER_DAYS = 1
 
@@ -41,14 +47,20 @@ class _Batch:
 
 
 class Tracker(Agent[OrderRow]):
-    """The tracker agent."""
+    """The tracker agent. `reconcile_every_ns`: how often comparisons with the venue are told."""
 
-    def __init__(self) -> None:
+    def __init__(self, reconcile_every_ns: int = 60 * SECOND_NS) -> None:
         self._batches: dict[int, _Batch] = {}
         self._sweeps = Sweeps()
+        self._every_ns = reconcile_every_ns
+        self._audits: dict[int, Audit] = {}
 
     def step(self, unit: Unit[OrderRow], record: Record) -> None:
-        """Apply one event to its order."""
+        """Apply one event to its order, or compare a statement with ours."""
+        if isinstance(record.value, Statement):
+            if not record.redelivered:
+                self._audit(unit.partition).take(record.value, _finding(unit), unit.now_ns)
+            return
         event: OrderEvent = record.value
         key = order_key(event.account, event.order_id)
         found = unit.get(key)
@@ -93,15 +105,31 @@ class Tracker(Agent[OrderRow]):
         """Let orders go that have been over for long, their executions after them."""
         if self._sweeps.due(unit):
             _sweep(unit, self._sweeps.keys(unit))
+        for found in self._audit(unit.partition).close(unit.now_ns):
+            unit.emit(RECONCILIATIONS, found.account or f"{found.broker}:{found.partition}", found)
 
-    def quiet_until(self, partition: int, ts_ns: int) -> int:
+    def idle_until(self, partition: int, ts_ns: int) -> int:
         """Return when the next sweep can find something."""
         del partition
-        return self._sweeps.quiet_until(ts_ns)
+        return self._sweeps.idle_until(ts_ns)
 
     def on_revoked(self, partition: int) -> None:
-        """Forget when the partition was swept."""
+        """Forget when the partition was swept, and what differed."""
         self._sweeps.forget(partition)
+        self._audits.pop(partition, None)
+
+    def _audit(self, partition: int) -> Audit:
+        if partition not in self._audits:
+            self._audits[partition] = Audit(VIRTUAL.broker, partition, self._every_ns)
+        return self._audits[partition]
+
+
+def _finding(unit: Unit[OrderRow]) -> Callable[[str, str], OrderState | None]:
+    def find(account: str, order_id: str) -> OrderState | None:
+        row = unit.get(order_key(account, order_id))
+        return row if isinstance(row, OrderState) else None
+
+    return find
 
 
 def _left(unit: Unit[OrderRow], record: Record, event: OrderEvent, gone: Gone) -> None:

@@ -24,8 +24,8 @@ from streams.transport.publisher import PUBLISH_TIMEOUT_S
 from streams.transport.runner import Runner
 from streams.transport.table import Table, TableManager
 from streams.transport.watchdog import Watchdog
+from streams.web import progress, views
 from streams.web.problems import problems
-from streams.web.views import register
 from streams.wiring import AGENTS, AgentSpec, Role, agents_of, reported_by
 
 #: Never reached: the transport bounds what is delivered. A full queue of Faust's must not be met,
@@ -146,7 +146,8 @@ def build_app(settings: Settings, role: Role, services: Services) -> App:
         app.batched.runners.append(_runner(app, settings, spec, folder, services))
     if (copying := services.copying()) is not None:
         app.task(copying)
-    register(app, role)
+    views.register(app, role)
+    progress.register(app, role)
     return app
 
 

@@ -186,6 +186,9 @@ class VenueInProcess(Broker, Protocol):
     def has_events(self) -> bool:
         """Return whether `take_events` would return any."""
 
+    def orders_of(self, symbol: str) -> list[BrokerOrder]:
+        """Return the orders of a symbol that are not over."""
+
     def take_events(self) -> list[OrderEvent]:
         """Return what happened since the last call, in order; `events` does not yield it then."""
 

@@ -172,6 +172,10 @@ class BulkAgent(Agent[V]):
     does raise, all of it is taken back, `on_assigned` is called, and the records come one by one.
     """
 
+    def at_once(self, topic: str) -> int:
+        """Return how many records of a topic it is given at once at most: milliseconds of work."""
+        return 2_000
+
     @abstractmethod
     def fold(self, unit: Unit[V], records: Sequence[Record]) -> None:
         """Apply records of one topic and partition, in offset order."""

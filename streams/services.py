@@ -9,13 +9,18 @@ import asyncio
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
+from agents.allocator import Allocator
 from agents.bars import Bars
 from agents.gateway import Gateway
 from agents.history import History
+from agents.indicators import Indicators
 from agents.positions import Positions, PositionsDeps
 from agents.prices import Prices
 from agents.router import Router, RouterDeps
 from agents.sender import Sender, SenderDeps
+from agents.sizer import Sizer, SizerDeps
+from agents.slicer import Slicer
+from agents.strategies import Strategies, StrategiesDeps
 from agents.tracker import Tracker
 from agents.validator import Validator
 from connectors.brokers.desk import Desk
@@ -26,10 +31,14 @@ from connectors.calendar import ExchangeCalendar
 from connectors.clickhouse.history import ClickHouseHistory
 from connectors.kafka.mirror import Mirror
 from connectors.redis.cache import Cache
+from connectors.strategies import known_strategies
+from connectors.ta_lib import rule_of
+from streams import clock
 from streams.domain.bars.frames import Plans
 from streams.domain.breaker import SECOND_NS, Bucket
 from streams.domain.capabilities import BROKERS, REST, Capabilities
 from streams.domain.controls import ControlSet
+from streams.domain.indicators.asked import Asked
 from streams.domain.matching.config import VenueConfig
 from streams.errors import UsageError
 from streams.models.controls import AnyControl, control_key
@@ -64,6 +73,7 @@ class Services:
         self.calendar = ExchangeCalendar()
         self.started = False
         self.venue = VenueConfig(seed=settings.virtual_seed)
+        self.stopwatch: Callable[[], float] = clock.monotonic
         self._partitions = settings.partitions
         self._fresh_controls: dict[str, AnyControl] = {}
         self._fresh_prices: dict[str, LastPrice] = {}
@@ -108,6 +118,10 @@ class Services:
     def partition_of(self, key: str) -> int:
         """Return the partition of an account or symbol."""
         return partition_of(key.encode(), self._partitions)
+
+    def partition_of_symbol(self, symbol: str) -> int:
+        """Return the partition of a symbol: live as of an account."""
+        return self.partition_of(symbol)
 
     def copying(self) -> Callable[[], Coroutine[Any, Any, None]] | None:
         """Return the task that keeps Redis's copies current, if it is this role's."""
@@ -169,9 +183,22 @@ def _positions(services: Services) -> Positions:
     return Positions(PositionsDeps(controls=_controls(services), price=_price(services)))
 
 
+def _allocator(services: Services) -> Allocator:
+    return Allocator(_controls(services), services.partition_of)
+
+
+def _slicer(services: Services) -> Slicer:
+    return Slicer(_controls(services), _price(services), services.partition_of)
+
+
 def _gateway(services: Services) -> Gateway:
     broker = VirtualBroker(services.venue, services.calendar)
-    return Gateway(broker, _controls(services), services.venue.remember_ns)
+    every_ns = _reconcile_every_ns(services.settings)
+    return Gateway(broker, _controls(services), services.venue.remember_ns, every_ns)
+
+
+def _reconcile_every_ns(settings: Settings) -> int:
+    return int(settings.reconcile_every_s * SECOND_NS)
 
 
 def _sender(services: Services) -> Sender:
@@ -210,6 +237,33 @@ def _plans(settings: Settings) -> Plans:
         raise UsageError(f"the setting `bars` cannot be read: {error}") from None
 
 
+def _indicators(services: Services) -> Indicators:
+    try:
+        return Indicators(Asked(services.settings.indicators, rule_of))
+    except ValueError as error:
+        raise UsageError(f"the setting `indicators` cannot be read: {error}") from None
+
+
+def _strategies(services: Services) -> Strategies:
+    settings = services.settings
+    return Strategies(
+        StrategiesDeps(
+            settings.strategies,
+            _controls(services),
+            known_strategies(),
+            services.partition_of_symbol,
+            services.stopwatch,
+            settings.strategy_budget_ms / 1000,
+        )
+    )
+
+
+def _sizer(services: Services) -> Sizer:
+    settings = services.settings
+    max_age_ns = int(settings.signal_max_age_s * SECOND_NS)
+    return Sizer(SizerDeps(settings.strategies, _controls(services), _price(services), max_age_ns))
+
+
 def _history(services: Services) -> History:
     return History(ClickHouseHistory(services.settings))
 
@@ -217,11 +271,16 @@ def _history(services: Services) -> History:
 _BUILDERS: dict[str, Callable[[Services], Agent[Any] | AsyncAgent[Any]]] = {
     "validator": _validator,
     "router": _router,
-    "tracker": lambda _: Tracker(),
+    "tracker": lambda services: Tracker(_reconcile_every_ns(services.settings)),
     "positions": _positions,
+    "allocator": _allocator,
+    "slicer": _slicer,
     "gateway": _gateway,
     "sender": _sender,
     "prices": lambda _: Prices(),
     "bars": _bars,
+    "indicators": _indicators,
+    "strategies": _strategies,
+    "sizer": _sizer,
     "history": _history,
 }

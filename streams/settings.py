@@ -6,8 +6,9 @@ default here. `./orderflow config show` prints each value with where it came fro
 never appear in it, nor in a log line or an error.
 """
 
+import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr
 from pydantic_settings import (
@@ -152,6 +153,33 @@ class Settings(BaseSettings):
         "later is a dead letter.",
     )
 
+    indicators: str = Field(
+        "1m: sma(20) ema(12) rsi(14) macd(12,26,9) bbands(20,2) atr(14) vwap obv",
+        description="Indicators of frames, and those of symbols that have their own: "
+        "`1m: sma(20) vwap; 5m 1h: ema(12); AIG IBM 5m: sma(50)`. Empty: none.",
+    )
+
+    strategies: dict[
+        Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]{1,64}$")],
+        dict[str, str | int | float | bool],
+    ] = Field(
+        {},
+        description="Strategies by name (docs/strategies.md): a table `[strategies.NAME]` each in "
+        "`orderflow.toml`, or all as JSON.",
+    )
+    strategy_budget_ms: float = Field(
+        10.0,
+        gt=0,
+        le=1_000,
+        description="Milliseconds that one call of a strategy may take; one that is slower again "
+        "and again is stopped.",
+    )
+    signal_max_age_s: float = Field(
+        60.0,
+        gt=0,
+        description="Seconds of market time after which a signal is too old to be acted upon.",
+    )
+
     test_without: str = Field(
         "",
         description="For tests of the tests alone: defences that a worker does without, "
@@ -181,9 +209,10 @@ class Settings(BaseSettings):
             for name in type(self).model_fields
             if getattr(self, name) != type(self).model_fields[name].default
         }
-        return {
-            ENV_PREFIX + name.upper(): (
-                value.get_secret_value() if isinstance(value, SecretStr) else str(value)
-            )
-            for name, value in changed.items()
-        }
+        return {ENV_PREFIX + name.upper(): _as_text(value) for name, value in changed.items()}
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    return json.dumps(value) if isinstance(value, dict) else str(value)

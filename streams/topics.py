@@ -19,6 +19,7 @@ from streams.models.positions import Account, Position
 from streams.models.reconciliation import Reconciliation
 from streams.models.signals import Indicator, Signal, StrategyState
 from streams.models.slices import SliceCommand, SlicedOrder
+from streams.models.statements import Statement
 
 DAY_MS = 86_400_000
 MAX_RECORD_BYTES = 1_000_000
@@ -78,7 +79,7 @@ ORDERS_REQUESTED = TopicSpec(
     "orders.requested.v1",
     "account",
     Command,
-    "users, validator",
+    "users, validator, allocator, slicer",
     "Commands: submit, cancel, replace. The way in, for any producer in any language.",
 )
 ORDERS_APPROVED = TopicSpec(
@@ -114,8 +115,16 @@ RECONCILIATIONS = TopicSpec(
     "reconciliations.v1",
     "account; of a summary broker:partition",
     Reconciliation,
-    "sender",
+    "tracker, sender",
     "What comparisons of brokers with us found: each difference, and a summary.",
+)
+STATEMENTS = TopicSpec(
+    "statements.v1",
+    "account",
+    Statement,
+    "gateway",
+    "What the virtual venue has of an account's orders, again and again, to compare it.",
+    retention_days=1,
 )
 ORDERS_UPDATES = TopicSpec(
     "orders.updates.v1",
@@ -264,6 +273,7 @@ TOPICS: tuple[TopicSpec, ...] = (
     VENUE_REST_ORDERS,
     ORDERS_EVENTS,
     RECONCILIATIONS,
+    STATEMENTS,
     ORDERS_UPDATES,
     POSITIONS_UPDATES,
     ACCOUNTS_UPDATES,

@@ -10,8 +10,11 @@ from typing import Any, Literal
 from streams.ports import Agent, AsyncAgent
 from streams.topics import (
     ACCOUNTS_UPDATES,
+    ALLOCATIONS_REQUESTED,
+    ALLOCATIONS_UPDATES,
     CONTROLS,
     DEAD_LETTERS,
+    INDICATORS,
     MARKET_BARS,
     MARKET_LAST,
     MARKET_QUOTES,
@@ -23,18 +26,28 @@ from streams.topics import (
     ORDERS_UPDATES,
     POSITIONS_UPDATES,
     RECONCILIATIONS,
+    SIGNALS,
+    SLICES_REQUESTED,
+    SLICES_UPDATES,
+    STATEMENTS,
+    STRATEGIES_FILLS,
+    STRATEGIES_UPDATES,
     TOPICS,
     VENUE_REST_ORDERS,
     VENUE_VIRTUAL_ORDERS,
     TopicSpec,
 )
+from tables.allocations import ALLOCATOR
 from tables.bars import BARS
 from tables.base import TableSpec
+from tables.indicators import INDICATORS_TABLE
 from tables.orders import ORDERS
 from tables.positions import POSITIONS
 from tables.risk import RISK
 from tables.routes import ROUTES
 from tables.sends import SENDS
+from tables.slices import SLICES
+from tables.strategies import STRATEGIES
 from tables.venue import VENUE
 
 Role = Literal["orders", "gateway", "market", "history"]
@@ -86,9 +99,9 @@ AGENTS: tuple[AgentSpec, ...] = (
     AgentSpec(
         "tracker",
         "orders",
-        "Keeps each order's state.",
-        (ORDERS_EVENTS,),
-        (ORDERS_UPDATES,),
+        "Keeps each order's state; compares it with what the virtual venue states.",
+        (ORDERS_EVENTS, STATEMENTS),
+        (ORDERS_UPDATES, RECONCILIATIONS),
         ORDERS,
     ),
     AgentSpec(
@@ -102,11 +115,33 @@ AGENTS: tuple[AgentSpec, ...] = (
         silent_on=(ORDERS_EVENTS,),
     ),
     AgentSpec(
+        "allocator",
+        "orders",
+        "Targets of positions, for one or many accounts, by child orders.",
+        (ALLOCATIONS_REQUESTED, ORDERS_EVENTS),
+        (ORDERS_REQUESTED, ALLOCATIONS_UPDATES, ALLOCATIONS_REQUESTED, STRATEGIES_FILLS),
+        ALLOCATOR,
+        (CONTROLS,),
+        silent_on=(ORDERS_EVENTS,),
+        state_first=True,
+    ),
+    AgentSpec(
+        "slicer",
+        "orders",
+        "Orders in slices over time: TWAP, and a share of the volume.",
+        (SLICES_REQUESTED, ORDERS_EVENTS),
+        (ORDERS_REQUESTED, SLICES_UPDATES),
+        SLICES,
+        (CONTROLS, MARKET_LAST),
+        silent_on=(ORDERS_EVENTS,),
+        state_first=True,
+    ),
+    AgentSpec(
         "gateway",
         "gateway",
         "The virtual venue behind the broker port.",
         (VENUE_VIRTUAL_ORDERS, MARKET_QUOTES, MARKET_TRADES),
-        (ORDERS_EVENTS,),
+        (ORDERS_EVENTS, STATEMENTS),
         VENUE,
         (CONTROLS,),
         state_first=True,
@@ -137,6 +172,32 @@ AGENTS: tuple[AgentSpec, ...] = (
         BARS,
         (CONTROLS,),
         state_first=True,
+    ),
+    AgentSpec(
+        "indicators",
+        "market",
+        "Indicators of each symbol's bars, restated with them.",
+        (MARKET_BARS,),
+        (INDICATORS,),
+        INDICATORS_TABLE,
+    ),
+    AgentSpec(
+        "strategies",
+        "market",
+        "Runs the strategies, each apart from the others; publishes their signals.",
+        (MARKET_TRADES, MARKET_QUOTES, MARKET_BARS, INDICATORS, STRATEGIES_FILLS),
+        (SIGNALS, STRATEGIES_UPDATES),
+        STRATEGIES,
+        (CONTROLS,),
+        state_first=True,
+    ),
+    AgentSpec(
+        "sizer",
+        "market",
+        "Turns signals into targets of the strategies' positions.",
+        (SIGNALS,),
+        (ALLOCATIONS_REQUESTED,),
+        watches=(CONTROLS, MARKET_LAST),
     ),
     AgentSpec(
         "history",

@@ -32,7 +32,7 @@ class Sweeps:
         self._last[unit.partition] = unit.now_ns
         return True
 
-    def quiet_until(self, ts_ns: int) -> int:
+    def idle_until(self, ts_ns: int) -> int:
         """Return when the next sweep can find something: what is noted is due after some day."""
         return (ts_ns // _HOUR_NS + 1) * _HOUR_NS
 

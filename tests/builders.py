@@ -7,6 +7,7 @@ from typing import Any
 
 from streams.models.market import Bar, LastPrice, Quote, RefusedTicks, Trade
 from streams.models.orders import Cancel, Fill, OrderEvent, Replace, Submit
+from streams.models.signals import Indicator, Signal
 from streams.ports import Record
 from streams.topics import ORDERS_REQUESTED, TopicSpec
 
@@ -127,6 +128,19 @@ def bar(frame: str = "1m", **fields: Any) -> Bar:
     given = {"symbol": "AIG", "frame": frame, "session": "2026-11-18", "status": "final", "rev": 1}
     times = {"ts_start_ns": NOW_NS, "ts_end_ns": NOW_NS + 60 * SECOND, "ts_init_ns": NOW_NS}
     return Bar.model_validate({**given, **prices, **sums, **times, **fields})
+
+
+def indicator(name: str = "sma(20)", value: float = 50.0, **fields: Any) -> Indicator:
+    """Return an indicator of AIG after a bar of one minute."""
+    given = {"symbol": "AIG", "frame": "1m", "name": name, "rev": 1, "values": {"value": value}}
+    times = {"ts_start_ns": NOW_NS, "ts_end_ns": NOW_NS + 60 * SECOND, "ts_init_ns": NOW_NS}
+    return Indicator.model_validate({**given, **times, **fields})
+
+
+def signal(strength: str = "1", **fields: Any) -> Signal:
+    """Return a signal of strategy `ma1` on AIG, without a price."""
+    given = {"signal_id": "n1", "strategy": "ma1", "symbol": "AIG", "strength": strength}
+    return Signal.model_validate({**given, "ts_event_ns": NOW_NS, "ts_init_ns": NOW_NS, **fields})
 
 
 def record(

@@ -94,8 +94,7 @@ class VirtualBroker:
 
     async def open_orders(self) -> list[BrokerOrder]:
         """Return the open orders of the loaded symbols, by symbol and arrival."""
-        engines = [self._engines[symbol] for symbol in sorted(self._engines)]
-        return [_shown(order) for engine in engines for order in engine.open_orders()]
+        return [order for symbol in sorted(self._engines) for order in self.orders_of(symbol)]
 
     async def events(self) -> AsyncIterator[BrokerEvent]:
         """Yield what happens, once; the cursor is the number of the event in this process."""
@@ -150,6 +149,11 @@ class VirtualBroker:
     def has_events(self) -> bool:
         """Return whether `take_events` would return any."""
         return bool(self._happened)
+
+    def orders_of(self, symbol: str) -> list[BrokerOrder]:
+        """Return the open orders of a symbol, by arrival; none if it is not loaded."""
+        engine = self._engines.get(symbol)
+        return [] if engine is None else [_shown(order) for order in engine.open_orders()]
 
     def take_events(self) -> list[OrderEvent]:
         """Return what happened since the last call, in order."""

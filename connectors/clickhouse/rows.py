@@ -48,6 +48,7 @@ from streams.topics import (
     SIGNALS,
     SLICES_REQUESTED,
     SLICES_UPDATES,
+    STATEMENTS,
     STRATEGIES_FILLS,
     STRATEGIES_UPDATES,
     VENUE_REST_ORDERS,
@@ -130,6 +131,10 @@ TABLES: Mapping[str, HistoryTable] = {
         + columns(boolean, "mended")
         + columns(u64, "orders positions differences unmended")
         + columns(time, "ts_event=ts_event_ns"),
+    ),
+    STATEMENTS.name: HistoryTable(
+        "statements_log",
+        columns(text, "broker account symbol") + columns(time, "ts_event=ts_event_ns"),
     ),
     ORDERS_UPDATES.name: HistoryTable(
         "orders_log",

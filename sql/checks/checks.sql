@@ -48,6 +48,28 @@ select
 from fills
 where (account, order_id) not in (select account, order_id from orders_now);
 
+-- name: check_orders_missing_at_venue
+-- Every order that has been open at the virtual venue for a while is in what it stated lately; run
+-- it while the pipeline runs, with a `reconcile_every_s` of a minute or less.
+select
+    account,
+    order_id,
+    status,
+    ts_updated
+from orders_now
+where broker = 'virtual'
+    and status in ('accepted', 'held', 'triggered', 'partially_filled', 'suspended')
+    and ts_updated < now64(9) - interval 3 minute
+    and (account, order_id) not in
+    (
+        select
+            account,
+            order_id
+        from stated_orders
+        where state = 'open'
+            and ts_event > now64(9) - interval 3 minute
+    );
+
 -- name: check_positions_match_fills
 -- Every position is the sum of its executions; run it while nothing is on the way.
 select

@@ -84,6 +84,31 @@ order by
     ts_start,
     rev;
 
+-- name: indicators
+-- Indicators after each bar as they stand now: of the newest revision, without those withdrawn.
+-- Several outputs of one indicator are one row each; ts_end is when a value could be known.
+-- params: symbol name= frame=1m since=1970-01-01 until=2200-01-01
+select
+    name,
+    ts_start,
+    ts_end,
+    output,
+    value,
+    rev
+from indicators
+array join
+    mapKeys(values) as output,
+    mapValues(values) as value
+where symbol = {symbol:String}
+    and frame = {frame:String}
+    and ({name:String} = '' or name = {name:String})
+    and ts_start >= parseDateTime64BestEffort({since:String}, 9, 'UTC')
+    and ts_start < parseDateTime64BestEffort({until:String}, 9, 'UTC')
+order by
+    name,
+    ts_start,
+    output;
+
 -- name: last_prices
 -- The newest prices of each symbol.
 -- params: symbol=

@@ -30,6 +30,8 @@ COMMANDS = (
     Command("status", "streams.cli.stack:status", "Show what runs."),
     Command("doctor", "streams.cli.stack:doctor", "Check what the pipeline needs on this machine."),
     Command("produce", "streams.cli.produce:app", "Publish a file of orders or ticks."),
+    Command("allocate", "streams.cli.allocate:allocate", "Ask that positions become these."),
+    Command("slice", "streams.cli.slice:app", "Send an order in slices over time."),
     Command("import", "streams.cli.importing:app", "Import market data, checked on the way."),
     Command("replay", "streams.cli.replaying:app", "Replay stored ticks; test strategies on them."),
     Command("topics", "streams.cli.topics:app", "List, create and describe the topics."),

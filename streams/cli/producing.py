@@ -3,7 +3,7 @@
 import asyncio
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import typer
@@ -16,9 +16,10 @@ from streams.cli.pace import Pace, parse_shift, parse_speed
 from streams.clock import monotonic, now_ns
 from streams.domain.ticks import shifted
 from streams.errors import IncompleteError
+from streams.models.base import Message
 from streams.models.controls import SessionShift
 from streams.settings import Settings
-from streams.topics import topic_name
+from streams.topics import TopicSpec, topic_name
 
 SHOWN_BAD = 100
 
@@ -167,6 +168,29 @@ def run_items(
     emit(run.summary() | more(run), as_json)
     if run.bad:
         raise typer.Exit(IncompleteError.exit_code)
+
+
+def run_requests(
+    topic: TopicSpec,
+    requests: Sequence[Message],
+    found: Mapping[str, object],
+    *,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Produce requests keyed by account, and print the summary with what they are known by."""
+    items = [
+        Item(number, topic, getattr(request, "account", None), request)
+        for number, request in enumerate(requests, start=1)
+    ]
+    run_items(
+        iter(items),
+        shift="none",
+        speed="max",
+        dry_run=dry_run,
+        as_json=as_json,
+        more=lambda _: dict(found),
+    )
 
 
 def progress_text(records: int, bad: int, seconds: float, done: float | None) -> str:

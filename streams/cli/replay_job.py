@@ -3,8 +3,9 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,15 @@ from streams.settings import Settings
 from streams.topics import CONTROLS
 
 #: The rules that `--param` sets by name.
-OWN = {"latency_ms": float, "slippage_bps": str, "bars": str, "bars_keep_s": int, "seed": int}
+OWN: dict[str, Callable[[str], Any]] = {
+    "latency_ms": float,
+    "slippage_bps": lambda text: str(Decimal(text)),
+    "bars": str,
+    "bars_keep_s": int,
+    "indicators": str,
+    "signal_max_age_s": float,
+    "seed": int,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,15 +86,26 @@ def run_job(job: Job, settings: Settings, going: Going, folder: Path | None = No
 
 
 def with_params(rules: Rules, pairs: Sequence[str]) -> Rules:
-    """Return the rules with `name=value` pairs in them; raises UsageError for unknown names."""
+    """Return the rules with `name=value` pairs in them.
+
+    What is no name of the rules is a word of the strategies: of their size, account and symbols,
+    or a parameter. Raises UsageError where there is no strategy.
+    """
     for pair in pairs:
         name, equals, value = pair.partition("=")
-        if not equals or name not in OWN:
-            raise UsageError(f"--param {pair!r}: write NAME=VALUE, NAME one of {', '.join(OWN)}")
+        if not equals or (name not in OWN and not rules.strategies):
+            raise UsageError(
+                f"--param {pair!r}: write NAME=VALUE, NAME one of {', '.join(OWN)}, or with"
+                " --strategy a parameter of it"
+            )
+        if name not in OWN:
+            more = {one: {**words, name: value} for one, words in rules.strategies.items()}
+            rules = replace(rules, strategies=more)
+            continue
         try:
             given: dict[str, Any] = {name: OWN[name](value)}
-        except ValueError as error:
-            raise UsageError(f"--param {pair!r}: {error}") from error
+        except (ValueError, ArithmeticError) as error:
+            raise UsageError(f"--param {pair!r}: {str(error) or 'no number'}") from error
         rules = replace(rules, **given)
     if rules.latency_ms < 0.001:
         raise UsageError(

@@ -19,6 +19,7 @@ from streams.cli.replay_source import SAMPLE, Source
 from streams.clock import monotonic, now_ns
 from streams.domain.tick_times import time_ns
 from streams.errors import NotFoundError, UsageError
+from streams.models.controls import StrategyControl
 from streams.replay.compare import value_at
 from streams.replay.engine import Engine
 from streams.replay.report import iso
@@ -61,6 +62,7 @@ class Options(NamedTuple):
     controls: str | None
     latency_ms: float
     params: Sequence[str]
+    strategies: Sequence[str] = ()
 
 
 def job_of(options: Options, settings: Settings) -> Job:
@@ -69,8 +71,15 @@ def job_of(options: Options, settings: Settings) -> Job:
         latency_ms=options.latency_ms,
         bars=settings.bars,
         bars_keep_s=settings.bars_keep_s,
+        indicators=settings.indicators,
+        strategies=_strategies(options.strategies, settings),
+        signal_max_age_s=settings.signal_max_age_s,
         seed=settings.virtual_seed,
-        controls=_controls(options.controls, settings),
+        controls=tuple(
+            one
+            for one in _controls(options.controls, settings)
+            if not (options.strategies and isinstance(one, StrategyControl))
+        ),
     )
     source = Source(
         "file",
@@ -106,6 +115,36 @@ def _time(name: str, text: str | None, otherwise: int) -> int:
         return time_ns(text, "auto")
     except ValueError as error:
         raise UsageError(f"{name}: {error}") from error
+
+
+def _strategies(named: Sequence[str], settings: Settings) -> dict[str, dict[str, Any]]:
+    """Return the strategies that run: those of the settings, or of them the named ones.
+
+    A name that is none of theirs is that of an implementation, which then has a size and an
+    account that `--param` can change.
+    """
+    if not named:
+        return dict(settings.strategies)
+    from connectors.strategies import known_strategies
+
+    known = known_strategies()
+    found: dict[str, dict[str, Any]] = {}
+    for name in named:
+        if name in settings.strategies:
+            found[name] = dict(settings.strategies[name])
+        elif name in known:
+            found[name] = {"implementation": name, "account": "S1", "qty": "100"}
+        else:
+            there = ", ".join(sorted({*settings.strategies, *known}))
+            raise UsageError(f"--strategy {name!r} is none; there are {there}")
+    return found
+
+
+def warn_of(report: dict[str, Any]) -> None:
+    """Name the strategies that do not run any more, on standard error."""
+    for name, row in report["strategies"].items():
+        if row["status"] == "failed":
+            sys.stderr.write(f"warning: strategy {name} failed: {row['text']}\n")
 
 
 def _controls(given: str | None, settings: Settings) -> Any:

@@ -53,6 +53,12 @@ ControlsOpt = Annotated[
 LatencyOpt = Annotated[
     float, typer.Option("--latency-ms", help="From a decision to the venue, in milliseconds.")
 ]
+StrategyOpt = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--strategy", metavar="NAME", help="Of the settings, or an implementation. Repeatable."
+    ),
+]
 ParamOpt = Annotated[
     list[str] | None, typer.Option("--param", metavar="NAME=VALUE", help="Repeatable.")
 ]
@@ -75,6 +81,7 @@ def run(  # noqa: PLR0913, PLR0917 - a command takes its options so
     orders: OrdersOpt = None,
     controls: ControlsOpt = None,
     latency_ms: LatencyOpt = 1.0,
+    strategy: StrategyOpt = None,
     param: ParamOpt = None,
     name: NameOpt = None,
     publish: Annotated[
@@ -96,7 +103,18 @@ def run(  # noqa: PLR0913, PLR0917 - a command takes its options so
 
     settings = Settings()
     given = options.Options(
-        *(file or (), source, from_, to, symbols, orders, controls, latency_ms, param or ())
+        *(
+            file or (),
+            source,
+            from_,
+            to,
+            symbols,
+            orders,
+            controls,
+            latency_ms,
+            param or (),
+            strategy or (),
+        )
     )
     job = options.job_of(given, settings)
     folder = options.folder_of(settings, name or job.run_id())
@@ -105,6 +123,7 @@ def run(  # noqa: PLR0913, PLR0917 - a command takes its options so
     with options.progress() as told:
         result = run_job(job, settings, Going(pace=options.pacer_of(speed), progress=told), folder)
     options.note(folder, result, speed)
+    options.warn_of(result.report)
     if publish:
         publish_run(folder, settings)
     found = options.summary(result.report) | options.speed_of(result) | {"folder": str(folder)}
@@ -142,6 +161,7 @@ def check(  # noqa: PLR0913, PLR0917 - likewise
     orders: OrdersOpt = None,
     controls: ControlsOpt = None,
     latency_ms: LatencyOpt = 1.0,
+    strategy: StrategyOpt = None,
     param: ParamOpt = None,
     cuts: Annotated[int, typer.Option(min=1, max=100, help="Runs that are cut.")] = 3,
     as_json: JsonOpt = False,
@@ -162,7 +182,18 @@ def check(  # noqa: PLR0913, PLR0917 - likewise
 
     settings = Settings()
     given = options.Options(
-        *(file or (), source, from_, to, symbols, orders, controls, latency_ms, param or ())
+        *(
+            file or (),
+            source,
+            from_,
+            to,
+            symbols,
+            orders,
+            controls,
+            latency_ms,
+            param or (),
+            strategy or (),
+        )
     )
     job = options.job_of(given, settings)
 
@@ -193,6 +224,7 @@ def sweep(  # noqa: PLR0913, PLR0917 - likewise
     orders: OrdersOpt = None,
     controls: ControlsOpt = None,
     latency_ms: LatencyOpt = 1.0,
+    strategy: StrategyOpt = None,
     param: Annotated[
         list[str] | None,
         typer.Option("--param", metavar="NAME=VALUE,VALUE", help="Values to try. Repeatable."),
@@ -213,7 +245,7 @@ def sweep(  # noqa: PLR0913, PLR0917 - likewise
 
     settings = Settings()
     given = options.Options(
-        *(file or (), source, from_, to, symbols, orders, controls, latency_ms, ())
+        *(file or (), source, from_, to, symbols, orders, controls, latency_ms, (), strategy or ())
     )
     job = options.job_of(given, settings)
     rows = sweep_of(job, combinations(param or ()), settings, sort, jobs)

@@ -43,7 +43,7 @@ def set_rule(
         str,
         typer.Argument(
             help="limits, instrument, routing, trading-state, kill-switch, restricted, "
-            "session-shift."
+            "session-shift, strategy."
         ),
     ],
     scope: Annotated[str, typer.Argument(help="Account, symbol, account:A1 …, or default.")],

@@ -24,6 +24,12 @@ POSITION_COLUMNS = (
     "symbol", "qty", "avg_entry_px", "mark_px", "mark_age_s", "realized_pl", "unrealized_pl",
     "commission", "fills", "version",
 )  # fmt: skip
+ALLOCATION_COLUMNS = ("allocation_id", "strategy", "status", "symbols", "parent_id", "version")
+
+SLICES_COLUMNS = (
+    "parent_id", "kind", "status", "side", "qty", "symbol", "sent_qty", "cum_qty", "leaves_qty",
+    "avg_px", "children", "text", "version",
+)  # fmt: skip
 
 
 @app.command()
@@ -66,6 +72,45 @@ def positions(
         return
     found = items(Settings(), "accounts", account, "positions", limit=limit)
     emit(found if as_json else [short(held, POSITION_COLUMNS) for held in found], as_json)
+
+
+@app.command()
+def allocator(
+    account: AccountArg,
+    allocation_id: Annotated[str | None, typer.Argument(help="One; all without it.")] = None,
+    limit: LimitOpt = 100,
+    as_json: JsonOpt = False,
+) -> None:
+    """Show an account's allocations, or how far one is by symbol. Exit code 3: no such one."""
+    from connectors.views import items, view
+    from streams.cli.output import emit
+    from streams.settings import Settings
+
+    if allocation_id is not None:
+        found = view(Settings(), "accounts", account, "allocations", allocation_id)
+        emit(found if as_json else found["order_fill"] or found, as_json)
+        return
+    rows = items(Settings(), "accounts", account, "allocations", limit=limit)
+    emit(rows if as_json else [short(row, ALLOCATION_COLUMNS) for row in rows], as_json)
+
+
+@app.command()
+def slices(
+    account: AccountArg,
+    parent_id: Annotated[str | None, typer.Argument(help="One; all without it.")] = None,
+    limit: LimitOpt = 100,
+    as_json: JsonOpt = False,
+) -> None:
+    """Show an account's sliced orders, or everything about one. Exit code 3: no such one."""
+    from connectors.views import items, view
+    from streams.cli.output import emit
+    from streams.settings import Settings
+
+    if parent_id is not None:
+        emit(view(Settings(), "accounts", account, "slices", parent_id), as_json)
+        return
+    rows = items(Settings(), "accounts", account, "slices", limit=limit)
+    emit(rows if as_json else [short(row, SLICES_COLUMNS) for row in rows], as_json)
 
 
 @app.command()

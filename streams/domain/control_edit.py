@@ -5,6 +5,7 @@ limits of its own that is the default limits' value, not the value in the code.
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, get_args
@@ -95,6 +96,8 @@ def _check_scope(kind: str, scope: str) -> None:
         raise ValueError(f"{kind} has the scope {DEFAULT} only, not {scope}")
     if kind == "instrument" and scope == DEFAULT:
         raise ValueError("the scope of an instrument is its symbol")
+    if kind == "strategy" and not re.fullmatch(r"(?!default$)[A-Za-z0-9._:-]{1,64}", scope):
+        raise ValueError(f"the scope of a strategy is its name, and {scope} is none")
     if kind == "kill-switch" and scope != DEFAULT and not scope.startswith(KILL_SCOPES):
         raise ValueError(f"a kill switch is for {DEFAULT} or {', '.join(KILL_SCOPES)}… not {scope}")
 

@@ -1,6 +1,6 @@
 """The controls as one immutable set, and the questions that checks and routes ask of it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TypeVar, cast
@@ -14,6 +14,7 @@ from streams.models.controls import (
     Restricted,
     Routing,
     SessionShift,
+    StrategyControl,
     TradingState,
     control_key,
 )
@@ -106,3 +107,9 @@ class ControlSet:
     def session_shift_ns(self) -> int:
         """Return how far market time is shifted against the calendar."""
         return self._find(SessionShift, DEFAULT).shift_ns
+
+    def strategies(self) -> Iterator[StrategyControl]:
+        """Yield what is set of strategies, one record for each that has one."""
+        for record in self.records.values():
+            if isinstance(record, StrategyControl):
+                yield record

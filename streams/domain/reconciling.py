@@ -60,6 +60,11 @@ class Comparison:
             theirs="unknown",
         )
 
+    def stated_otherwise(self, finding: Finding, **fields: str) -> None:
+        """Note an order that a venue states otherwise; nothing is mended by that."""
+        what = (fields["client_order_id"], fields["ours"], fields["theirs"])
+        self._add(finding, ":".join(what), **fields)
+
     def unknown_order(self, account: str, symbol: str, client_order_id: str) -> None:
         """Note an order at the broker that did not come from here."""
         known = {one.reconciliation_id for one in self.found}

@@ -17,7 +17,8 @@ class SetTargets(Message):
 
     With a `strategy` the positions are those that its own orders made; without, the account's.
     A newer request of the same account and strategy replaces an older one for its symbols.
-    With `shares` the targets are a total, which is divided among those accounts.
+    With `shares` the targets are a total, which is divided among those accounts: each gets a
+    request of its own, with this one as its parent.
     """
 
     command: Literal["target"]
@@ -29,9 +30,10 @@ class SetTargets(Message):
     targets: dict[Symbol, Dec] = Field(
         min_length=1, max_length=500, description="Signed: shares to be long, or short if negative."
     )
-    shares: dict[Id, Dec] = Field(
+    shares: dict[Id, Annotated[Dec, Field(gt=0)]] = Field(
         default_factory=dict, max_length=100, description="Weights of the accounts, above 0."
     )
+    parent_id: str = Field("", max_length=32, description="The request that this is a part of.")
     type: Literal[OrderType.MARKET, OrderType.LIMIT] = OrderType.MARKET
     limit_prices: dict[Symbol, Dec] = Field(default_factory=dict, description="For limit orders.")
     time_in_force: TimeInForce = TimeInForce.DAY
@@ -71,7 +73,9 @@ class Allocation(Message):
     account: Id
     strategy: StrategyTag = ""
     parent_id: str = Field("", description="The allocation over several accounts it is a part of.")
-    status: Literal["working", "done", "partly_refused", "refused", "replaced", "canceled"]
+    status: Literal[
+        "working", "done", "partly_refused", "refused", "replaced", "canceled", "divided"
+    ] = Field(description="`divided`: its parts, one for each account, have a status of their own.")
     version: int = Field(ge=1)
     order_fill: tuple[OrderFill, ...]
     ts_requested_ns: Nanos

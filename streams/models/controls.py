@@ -147,8 +147,36 @@ class SessionShift(Control):
     shift_ns: int = 0
 
 
+class StrategyControl(Control):
+    """How a strategy (scope: its name) is to run, over what the setting `strategies` says of it.
+
+    What is empty here is as in the settings; parameters replace single ones. Other parameters,
+    another implementation, and any record for one that failed or was stopped, start it anew.
+    """
+
+    kind: Literal["strategy"] = "strategy"
+    enabled: bool = True
+    implementation: str = Field(
+        "",
+        pattern=r"^[A-Za-z0-9_.-]{0,64}$",
+        description="Empty: another program decides; its signals are sized here.",
+    )
+    symbols: tuple[Symbol, ...] = Field((), description="None: all that there are.")
+    account: str = Field("", pattern=r"^[A-Za-z0-9._:-]{0,64}$", description="That trades for it.")
+    params: dict[str, str] = Field(default_factory=dict)
+    qty: Dec | None = Field(None, gt=0, description="Shares to hold at strength 1.")
+    notional: Dec | None = Field(None, gt=0, description="Or their value at the signal's price.")
+
+
 AnyControl = Annotated[
-    Limits | Instrument | Routing | TradingState | KillSwitch | Restricted | SessionShift,
+    Limits
+    | Instrument
+    | Routing
+    | TradingState
+    | KillSwitch
+    | Restricted
+    | SessionShift
+    | StrategyControl,
     Field(discriminator="kind"),
 ]
 

@@ -62,6 +62,14 @@ class LastPrice(Message):
     last: Dec | None = None
     bid: Dec | None = None
     ask: Dec | None = None
+    volume: WideDec | None = Field(
+        None, description="Shares printed since `volume_since_ns`, of prints that count."
+    )
+    volume_since_ns: Nanos | None = Field(
+        None,
+        description="When this counting began, by the worker's clock; a worker that starts begins"
+        " anew. Volumes of different ones cannot be compared.",
+    )
     ts_event_ns: Nanos
     ts_init_ns: Nanos
 

@@ -6,8 +6,16 @@ from pydantic import Field
 
 from streams.models.base import LongId, Message, Nanos
 
+#: `missing_…` and `unknown_order` as seen from here; `over_` and `open_at_broker`: not so here.
 Finding = Literal[
-    "summary", "missing_fill", "over_at_broker", "missing_order", "unknown_order", "position"
+    "summary",
+    "missing_fill",
+    "extra_fill",
+    "over_at_broker",
+    "open_at_broker",
+    "missing_order",
+    "unknown_order",
+    "position",
 ]
 
 

@@ -24,9 +24,14 @@ class Indicator(Message):
     name: IndicatorName
     ts_start_ns: Nanos = Field(description="Of the bar.")
     ts_end_ns: Nanos = Field(description="Of the bar: from here on the values can be known.")
-    rev: int = Field(ge=1, description="1 for the first, one more when a bar was restated.")
+    rev: int = Field(
+        ge=1,
+        description="1 for the first, higher when a restated bar changed it; the indicators of a "
+        "bar count together, so one of them may leave numbers out.",
+    )
     values: dict[str, float] = Field(
-        description="By output: `value`, or `macd`, `signal`, `histogram`, `upper`, …"
+        description="By output: `value`, or `macd`, `signal`, `histogram`, `upper`, … "
+        "Empty: what was said before no longer holds, and nothing stands in its place."
     )
     ts_init_ns: Nanos
 

@@ -82,6 +82,7 @@ class Engine:
         watcher: Watcher,
         *,
         chunk: int = CHUNK,
+        places: Places | None = None,
     ) -> None:
         self.now_ns = 0
         self.ticks = 0
@@ -89,7 +90,7 @@ class Engine:
         self._watcher = watcher
         self._chunk = chunk
         self._agents = agents
-        self._places = Places()
+        self._places = Places() if places is None else places
         self._lanes: dict[tuple[str, int], Lane] = {}
         self._on_ticks: list[Lane] = []
         self._timed: list[Lane] = []

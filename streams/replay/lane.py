@@ -76,7 +76,8 @@ class Lane:
         agent, unit = self.agent, self._unit(now_ns)
         try:
             if isinstance(agent, BulkAgent):
-                agent.fold(unit, records)
+                for topic in dict.fromkeys(record.topic for record in records):
+                    agent.fold(unit, [record for record in records if record.topic == topic])
             else:
                 step = agent.step
                 for record in records:

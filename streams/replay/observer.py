@@ -9,8 +9,15 @@ from streams.domain.performance import Book, Traded
 from streams.domain.sessions import Calendar
 from streams.models.market import LastPrice
 from streams.models.orders import EventType, Order, OrderEvent, Side, Submit
+from streams.models.signals import StrategyState
 from streams.replay.engine import Written
-from streams.topics import DEAD_LETTERS, ORDERS_EVENTS, ORDERS_REQUESTED, ORDERS_UPDATES
+from streams.topics import (
+    DEAD_LETTERS,
+    ORDERS_EVENTS,
+    ORDERS_REQUESTED,
+    ORDERS_UPDATES,
+    STRATEGIES_UPDATES,
+)
 
 
 class Observer:
@@ -27,6 +34,7 @@ class Observer:
         self.book = Book()
         self.fills: list[Traded] = []
         self.orders: dict[str, Order] = {}
+        self.strategies: dict[str, StrategyState] = {}
         self.records: Counter[str] = Counter()
         self.letters: Counter[str] = Counter()
         self.refusals: Counter[str] = Counter()
@@ -48,6 +56,8 @@ class Observer:
             self._decided.setdefault(key, (what.now_ns, self._middle(value.symbol)))
         elif what.spec is ORDERS_UPDATES:
             self.orders[(what.record.key or b"").decode()] = value
+        elif what.spec is STRATEGIES_UPDATES:
+            self.strategies[(what.record.key or b"").decode()] = value
         elif what.spec is DEAD_LETTERS:
             self.letters[dict(what.headers)["orderflow.code"]] += 1
 

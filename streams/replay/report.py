@@ -47,6 +47,7 @@ def report_of(
             "round_trips": _plain(asdict(trip_figures(observer.book.trips))),
             "trades": [_trade(fill) for fill in observer.fills],
             "by_symbol": _by(observer.fills),
+            "strategies": _strategies(observer),
             "dead_letters": dict(sorted(observer.letters.items())),
             "records": dict(sorted(observer.records.items())),
         }
@@ -124,6 +125,14 @@ def _orders(observer: Observer) -> dict[str, Any]:
         "by_status": dict(sorted(status.items())),
         "refusals": dict(sorted(observer.refusals.items())),
         "fill_ratio": float(filled / asked) if asked else None,
+    }
+
+
+def _strategies(observer: Observer) -> dict[str, Any]:
+    """Return how each strategy stood on each symbol at last."""
+    return {
+        key: {"status": one.status, "text": one.text, "signals": one.signals, "errors": one.errors}
+        for key, one in sorted(observer.strategies.items())
     }
 
 

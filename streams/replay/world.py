@@ -1,7 +1,7 @@
 """The agents of a replay with the rules and prices that they know: no stack, no live state."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
@@ -9,6 +9,7 @@ from streams.domain.controls import ControlSet
 from streams.models.controls import AnyControl, Instrument, Limits, Routing, SessionShift
 from streams.models.market import LastPrice
 from streams.ports import Agent
+from streams.replay.blocks import Places
 from streams.replay.engine import CHUNK, Engine, Watcher
 from streams.services import Services
 from streams.settings import Settings
@@ -17,6 +18,8 @@ from streams.wiring import AGENTS, AgentSpec
 #: Agents that speak to what is outside: brokers across a network, the history.
 OUTSIDE = frozenset({"sender", "history"})
 MS = 1_000_000
+#: The venue is compared with the tracker live; here one process has both.
+NEVER_S = 1e9
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,17 +33,38 @@ class Rules:
 
     latency_ms: float = 1.0
     slippage_bps: str = "0"
-    bars: str = ""
+    bars: str = "1m 5m 1h 1d"
     bars_keep_s: int = 900
+    indicators: str = ""
+    strategies: dict[str, dict[str, Any]] = field(default_factory=dict)
+    signal_max_age_s: float = 60.0
     seed: int = 7
     controls: tuple[AnyControl, ...] = ()
+
+
+class _Services(Services):
+    """Services of agents of which each symbol has a partition, and all accounts have one."""
+
+    def __init__(self, settings: Settings, places: Places) -> None:
+        super().__init__(settings, "orders")
+        self._places = places
+        self.stopwatch = _no_time  # how long a strategy takes here must not change what it does
+
+    def partition_of_symbol(self, symbol: str) -> int:
+        """Return the partition of a symbol."""
+        return self._places.of(symbol)
+
+
+def _no_time() -> float:
+    return 0.0
 
 
 class World:
     """The agents of one run."""
 
     def __init__(self, rules: Rules, settings: Settings) -> None:
-        self.services = Services(_own(settings, rules), "orders")
+        self._places = Places()
+        self.services = _Services(_own(settings, rules), self._places)
         latency_ns = round(rules.latency_ms * MS)
         self.services.venue = replace(
             self.services.venue,
@@ -69,7 +93,7 @@ class World:
 
     def engine(self, watcher: Watcher, chunk: int = CHUNK) -> Engine:
         """Return an engine over these agents."""
-        return Engine(self.agents(), watcher, chunk=chunk)
+        return Engine(self.agents(), watcher, chunk=chunk, places=self._places)
 
 
 def controls_of(rules: Rules) -> ControlSet:
@@ -90,9 +114,12 @@ def _own(settings: Settings, rules: Rules) -> Settings:
         "partitions": 1,
         "rest_broker_url": "",
         "namespace": "replay",
+        "reconcile_every_s": NEVER_S,
         "virtual_seed": rules.seed,
+        "bars": rules.bars,
         "bars_keep_s": rules.bars_keep_s,
+        "indicators": rules.indicators,
+        "strategies": rules.strategies,
+        "signal_max_age_s": rules.signal_max_age_s,
     }
-    if rules.bars:
-        changed["bars"] = rules.bars
     return settings.model_copy(update=changed)

@@ -15,9 +15,6 @@ from streams.transport.unit import UnitOfWork
 
 log = structlog.get_logger(__name__)
 
-#: Records that a bulk agent is given at once: some milliseconds of work.
-FOLD = 2_000
-
 
 class Steps(Protocol):
     """What the runner does with one record; `records` and `rejected` are its counts."""
@@ -39,17 +36,17 @@ class Steps(Protocol):
         """Derive anew what was taken back."""
 
 
-def portions(records: Sequence[Record]) -> list[Sequence[Record]]:
-    """Return a batch in the portions that are folded."""
-    return [records[first : first + FOLD] for first in range(0, len(records), FOLD)]
-
-
 class Bulk:
     """The records of one bulk agent."""
 
     def __init__(self, steps: Steps, agent: BulkAgent[Any]) -> None:
         self._steps = steps
         self._agent = agent
+
+    def portions(self, records: Sequence[Record]) -> list[Sequence[Record]]:
+        """Return a batch in the portions that are folded."""
+        size = self._agent.at_once(records[0].topic) if records else 1
+        return [records[first : first + size] for first in range(0, len(records), size)]
 
     def take(self, unit: UnitOfWork, records: Sequence[Record], applied: int, lane: int) -> None:
         """Fold a portion, or step through it."""

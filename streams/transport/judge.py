@@ -2,8 +2,9 @@
 
 A look is given the newest facts, the time, and how far the wall clock is ahead of the one that
 never steps back. It answers with a verdict once something has been wrong for longer than its
-limit. What is not working - a rebalance, a restore, a stop - is not judged for progress; what
-waits for something far away says so and is not judged either, for as long as it says so.
+limit. What is not working - a start, a rebalance, a restore - is judged by that alone: that it goes
+on, and comes to an end. What waits for something far away says so and is not judged, for as long as
+it says so.
 """
 
 from collections.abc import Hashable, Iterator, Mapping
@@ -14,7 +15,7 @@ from typing import NamedTuple
 #: A step back of the wall clock that is none: slewing clocks move by milliseconds a second.
 CLOCK_BACK_S = 1.0
 #: A batch that waits behind others', while the worker works, has its turn within so many limits;
-#: and so many limits may a restore or a rebalance block the event loop.
+#: and so many limits may a restore or a rebalance block the event loop, or stand still.
 PATIENT_TIMES = 10
 #: How long an orderly end may take; the supervisor kills after 20 s.
 STOP_S = 18.0
@@ -26,6 +27,7 @@ class Watch(StrEnum):
     NO_PROGRESS = "no-progress"
     FROZEN_COMMITS = "frozen-commits"
     DEAD_AGENT = "dead-agent"
+    NOT_READY = "not-ready"
     BLOCKED_LOOP = "blocked-loop"
     CLOCK_BACK = "clock-back"
     SLOW_STOP = "slow-stop"
@@ -59,6 +61,7 @@ class Facts:
     partitions: Mapping[tuple[str, int], PartitionFacts] = field(default_factory=dict)
     dead: tuple[str, ...] = ()
     records: int = 0  # all that its agents have taken up
+    taken_up: tuple[int, ...] = ()  # changes while partitions are taken and tables restored
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,7 @@ class Limits:
     no_progress_s: float
     commits_s: float
     dead_agent_s: float
+    not_ready_s: float
     blocked_s: float
     publish_s: float
     stop_s: float = STOP_S
@@ -84,6 +88,7 @@ def limits(watchdog_s: float, commit_interval_s: float, publish_s: float) -> Lim
         no_progress_s=watchdog_s,
         commits_s=2 * watchdog_s + commit_interval_s,
         dead_agent_s=watchdog_s / 3,
+        not_ready_s=PATIENT_TIMES * watchdog_s,
         blocked_s=watchdog_s,
         publish_s=publish_s,
     )
@@ -141,7 +146,9 @@ class Judge:
         if facts is None:
             return
         yield from self._loop(facts, now_s)
-        if facts.working:
+        if not facts.working:
+            yield from self._not_ready(facts, now_s)
+        else:
             for agent in facts.dead:
                 yield from self._dead_agent(agent, now_s)
             for tp, partition in facts.partitions.items():
@@ -172,6 +179,16 @@ class Judge:
         if late_s > self.limits.blocked_s * (1 if facts.working else PATIENT_TIMES):
             yield Verdict(
                 Watch.BLOCKED_LOOP, f"the event loop has not had a turn for {late_s:.0f} s"
+            )
+
+    def _not_ready(self, facts: Facts, now_s: float) -> Iterator[Verdict]:
+        for_s = self._since(Watch.NOT_READY, facts.taken_up, now_s)
+        self._hold(Watch.NOT_READY, for_s)
+        if for_s > self.limits.not_ready_s:
+            yield Verdict(
+                Watch.NOT_READY,
+                f"partitions were not taken and tables not restored, and nothing moved for"
+                f" {for_s:.0f} s",
             )
 
     def _dead_agent(self, agent: str, now_s: float) -> Iterator[Verdict]:

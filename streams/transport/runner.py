@@ -15,7 +15,7 @@ import structlog
 from streams import clock, defences
 from streams.ports import Agent, AsyncAgent, BulkAgent, Malformed, Record
 from streams.transport.attending import Attendance
-from streams.transport.bulk import Bulk, portions
+from streams.transport.bulk import Bulk
 from streams.transport.codec import Batch
 from streams.transport.consumer import Consumer
 from streams.transport.driver import Producer
@@ -159,7 +159,7 @@ class Runner:
         lane = self.journal.lane(self.name, batch.topic, batch.partition)
         began = turn = clock.monotonic()
         records = batch.decoded(self.journal)
-        for portion in records if self._bulk is None else portions(records):
+        for portion in records if self._bulk is None else self._bulk.portions(records):
             self._take(unit, portion, applied, lane)
             now = clock.monotonic()
             if unit.is_full() or now - began > UNIT_S:

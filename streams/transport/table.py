@@ -220,6 +220,12 @@ class TableRecovery(Recovery):
     last record was compacted away is complete all the same.
     """
 
+    #: Records read since the process began: by them a restore is seen to go on.
+    restored = 0
+
+    def _count(self, records: int) -> None:
+        self.restored += records
+
     @Service.task
     async def _restart_recovery(self) -> None:
         while not self.should_stop:
@@ -252,7 +258,7 @@ class TableRecovery(Recovery):
     async def _restore(self, targets: dict[TP, TablePartition]) -> None:
         behind = await self._behind(targets)
         if behind:
-            await restore(self.app.conf.broker_consumer, behind)
+            await restore(self.app.conf.broker_consumer, behind, self._count)
 
     async def _behind(
         self, targets: dict[TP, TablePartition]
@@ -289,9 +295,14 @@ def _give_back_memory() -> None:
 
 
 async def restore(
-    brokers: Any, behind: dict[TopicPartition, tuple[TablePartition, int, int]]
+    brokers: Any,
+    behind: dict[TopicPartition, tuple[TablePartition, int, int]],
+    on_records: Callable[[int], None],
 ) -> None:
-    """Load changelog partitions into local state, each from its start to its end offset."""
+    """Load changelog partitions into local state, each from its start to its end offset.
+
+    `on_records` is called with how many were loaded, again and again.
+    """
     servers = [f"{url.host}:{url.port or 9092}" for url in brokers]
     consumer = AIOKafkaConsumer(
         bootstrap_servers=servers,
@@ -315,6 +326,7 @@ async def restore(
                 if tp in left:
                     changes: list[Change] = [(r.key or b"", r.value) for r in records]
                     left[tp][0].load(changes, records[-1].offset + 1)
+                    on_records(len(changes))
             for tp in [tp for tp in left if await consumer.position(tp) >= left[tp][2]]:
                 left[tp][0].load((), left[tp][2])
                 left[tp][0].end_load()

@@ -158,7 +158,14 @@ def gather(app: Any, ends: dict[TP, int]) -> Facts:
         partitions=_partitions(consumer, runners, ends) if working else {},
         dead=tuple(runner.name for runner in runners if _is_dead(app, runner)) if working else (),
         records=sum(runner.records for runner in runners),
+        taken_up=_taken_up(app),
     )
+
+
+def _taken_up(app: Any) -> tuple[int, ...]:
+    """Return what changes while a worker joins its group and restores its tables."""
+    recovery = app.tables.recovery
+    return recovery.restored, recovery._generation_id, len(app.consumer.assignment())
 
 
 def _is_dead(app: Any, runner: Runner) -> bool:

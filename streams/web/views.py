@@ -65,7 +65,8 @@ def _plain(value: Any) -> Any:
     raise TypeError(type(value).__name__)
 
 
-def _table(view: Any, name: str) -> Table:
+def table_of(view: Any, name: str) -> Table:
+    """Return a table of the worker."""
     table: Table = view.app.tables[name]
     return table
 
@@ -78,7 +79,7 @@ def _page(request: Any) -> tuple[int, str]:
     return int(raw), request.query.get("after", "")
 
 
-def _list(rows: Iterable[tuple[str, Any]], request: Any) -> dict[str, Any]:
+def page_of(rows: Iterable[tuple[str, Any]], request: Any) -> dict[str, Any]:
     """Return one page of rows: `next` is what `after` takes to go on, null at the end."""
     limit, after = _page(request)
     items: list[Any] = []
@@ -95,7 +96,7 @@ def _list(rows: Iterable[tuple[str, Any]], request: Any) -> dict[str, Any]:
 
 async def _order(view: Any, request: Any, account: str, order_id: str) -> Any:
     """Answer one order as it stands."""
-    table = _table(view, ORDERS.name)
+    table = table_of(view, ORDERS.name)
     if answer := await answered_by_owner(view.app, table, account, request):
         return answer
     state = table.local.get(order_key(account, order_id))
@@ -111,11 +112,11 @@ async def _order(view: Any, request: Any, account: str, order_id: str) -> Any:
 
 async def _orders(view: Any, request: Any, account: str) -> Any:
     """Answer an account's orders; `status=open` or a status picks some."""
-    table = _table(view, ORDERS.name)
+    table = table_of(view, ORDERS.name)
     if answer := await answered_by_owner(view.app, table, account, request):
         return answer
     wanted = request.query.get("status", "")
-    return respond(_list(_orders_of(table, account, wanted), request))
+    return respond(page_of(_orders_of(table, account, wanted), request))
 
 
 def _orders_of(table: Table, account: str, wanted: str) -> Iterable[tuple[str, Order]]:
@@ -130,7 +131,7 @@ def _orders_of(table: Table, account: str, wanted: str) -> Iterable[tuple[str, O
 
 async def _position(view: Any, request: Any, account: str, symbol: str) -> Any:
     """Answer one position at the newest price."""
-    table = _table(view, POSITIONS.name)
+    table = table_of(view, POSITIONS.name)
     if answer := await answered_by_owner(view.app, table, account, request):
         return answer
     state = table.local.get(position_key(account, symbol))
@@ -141,10 +142,10 @@ async def _position(view: Any, request: Any, account: str, symbol: str) -> Any:
 
 async def _positions(view: Any, request: Any, account: str) -> Any:
     """Answer an account's positions at the newest prices."""
-    table = _table(view, POSITIONS.name)
+    table = table_of(view, POSITIONS.name)
     if answer := await answered_by_owner(view.app, table, account, request):
         return answer
-    return respond(_list(_positions_of(view, table, account), request))
+    return respond(page_of(_positions_of(view, table, account), request))
 
 
 def _positions_of(view: Any, table: Table, account: str) -> Iterable[tuple[str, Any]]:
@@ -164,11 +165,11 @@ def _marked(view: Any, state: PositionState) -> dict[str, Any]:
 
 async def _account(view: Any, request: Any, account: str) -> Any:
     """Answer an account's money, its equity and what it may still buy."""
-    table = _table(view, POSITIONS.name)
+    table = table_of(view, POSITIONS.name)
     if answer := await answered_by_owner(view.app, table, account, request):
         return answer
     state = table.local.get(account)
-    risk = _table(view, RISK.name).local.get(account)
+    risk = table_of(view, RISK.name).local.get(account)
     if state is None and risk is None:
         raise ProblemError(404, f"account {account} has sent no order yet")
     money = state if isinstance(state, AccountState) else AccountState(account=account)

@@ -13,7 +13,7 @@ from streams.domain.capabilities import REST, VIRTUAL
 from streams.domain.controls import ControlSet
 from streams.domain.matching.records import ClosedRecord, OrderRecord
 from streams.domain.positions import PositionState
-from streams.models.orders import TERMINAL
+from streams.models.orders import TERMINAL, EventType
 from streams.ports import Record
 from streams.topics import (
     DEAD_LETTERS,
@@ -30,7 +30,10 @@ ZERO = Decimal(0)
 
 
 def executions_add_up(facts: Facts) -> Iterator[Violation]:
-    """I3. The executions of an order come to the quantity that the broker says is filled."""
+    """I3. The executions of an order come to the quantity that the broker says is filled.
+
+    Not those of an order of which some were taken back: it says less from then on.
+    """
     total: dict[str, Decimal] = defaultdict(Decimal)
     most: dict[str, Decimal] = defaultdict(Decimal)
     for event in facts.fills.values():
@@ -39,7 +42,12 @@ def executions_add_up(facts: Facts) -> Iterator[Violation]:
         most[event.client_order_id or ""] = max(
             most[event.client_order_id or ""], event.fill.cum_qty
         )
+    busted = {
+        event.client_order_id for event in facts.events if event.event is EventType.FILL_BUSTED
+    }
     for client_order_id, qty in total.items():
+        if client_order_id in busted:
+            continue
         if qty != most[client_order_id]:
             kind: Kind = "lost" if qty < most[client_order_id] else "counted_twice"
             text = (

@@ -123,11 +123,21 @@ class Facts:
 
     @cached_property
     def fills(self) -> dict[tuple[str, str, str], OrderEvent]:
-        """Return the executions by account, broker and execution id."""
-        return {
+        """Return the executions that stand, by account, broker and id; no busted one does."""
+        found = {
             (event.account, event.broker, event.fill.exec_id): event
             for event in reversed(self.events)
             if event.event is EventType.FILL and event.fill is not None
+        }
+        return {name: event for name, event in found.items() if name not in self.busted}
+
+    @cached_property
+    def busted(self) -> set[tuple[str, str, str]]:
+        """Return the executions that were taken back."""
+        return {
+            (event.account, event.broker, event.fill.ref_exec_id or "")
+            for event in self.events
+            if event.event is EventType.FILL_BUSTED and event.fill is not None
         }
 
     @cached_property

@@ -11,12 +11,14 @@ import signal
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
+from pathlib import Path
 from random import Random
 from typing import NamedTuple
 
 import psutil
 
 from streams.wiring import ROLES, Role
+from tests.faults.awaits import PLACES, places
 from tests.faults.harness import SESSION_TIMEOUT_S, Harness
 from tests.faults.proxy import Mode
 from tests.faults.worker import AT, EXIT_CRASH
@@ -87,6 +89,37 @@ async def crash_at_steps(h: Harness, random: Random, role: Role, times: int) -> 
         yield
     finally:
         h.keeper.want(role, 0)
+
+
+@asynccontextmanager
+async def crash_at_awaits(
+    h: Harness, random: Random, role: Role, times: int
+) -> AsyncIterator[None]:
+    """Kill a worker at one await after another, at each once; see `tests.faults.awaits`."""
+    file = h.settings.data_dir / f"places-{role}"
+    h.keeper.want(role, 0, lambda: {PLACES: str(file)})
+    if (worker := next(iter(h.keeper.running(role)), None)) is not None:
+        worker.child.process.kill()
+        h.counts["kills"] += 1
+    try:
+        for _ in range(times):
+            if not await _grows(file):
+                break  # it has met no other await for a while
+            h.counts["kills"] += 1
+            h.counts["await_kills"] += 1
+        yield
+    finally:
+        h.keeper.want(role, 0)
+
+
+async def _grows(file: Path) -> bool:
+    """Wait for as long as a worker has for its next step; return whether a place was added."""
+    before = len(places(file))
+    for _ in range(STEP_TENTHS):
+        if len(places(file)) > before:
+            return True
+        await asyncio.sleep(0.1)
+    return False
 
 
 @asynccontextmanager
@@ -213,6 +246,23 @@ async def broker_errs(h: Harness, random: Random, fault: str) -> AsyncIterator[N
 
 
 @asynccontextmanager
+async def broker_amends(h: Harness, random: Random, many: int) -> AsyncIterator[None]:
+    """Let the broker take executions back, and give others another price."""
+    orders = (await h.broker_says("GET", "/state"))["orders"]
+    filled = [name for name, order in orders.items() if float(order["cum_qty"]) > 0]
+    fresh = sorted(set(filled) - h.amended)
+    chosen = random.sample(fresh, min(2 * many, len(fresh)))
+    h.amended.update(chosen)
+    for name in chosen[:many]:
+        await h.harm_broker("bust", client_order_id=name)
+        h.counts["busts"] += 1
+    for name in chosen[many:]:
+        await h.harm_broker("correct", client_order_id=name, last_px="50.02")
+        h.counts["corrections"] += 1
+    yield
+
+
+@asynccontextmanager
 async def broker_down(h: Harness, random: Random) -> AsyncIterator[None]:
     """Let the broker across the network refuse every call for a while."""
     await h.harm_broker("down")
@@ -230,6 +280,11 @@ def _limit_files(pid: int) -> None:
 def crash(role: Role, times: int) -> Fault:
     """Return the fault that ends a worker at so many steps of its work."""
     return Fault(f"crash {role} at steps", partial(crash_at_steps, role=role, times=times))
+
+
+def crash_awaits(role: Role, times: int) -> Fault:
+    """Return the fault that kills a worker at so many awaits, each where it never was killed."""
+    return Fault(f"crash {role} at awaits", partial(crash_at_awaits, role=role, times=times))
 
 
 #: See tests/faults/scripted_broker.py.
@@ -260,6 +315,7 @@ ALL: Mapping[str, Fault] = {
         crash("orders", 4),
         crash("gateway", 4),
         crash("history", 3),
+        *(crash_awaits(role, 12) for role in ("orders", "gateway", "history")),
         Fault("restart kafka", partial(restart_kafka, kill=False)),
         Fault("kill kafka", partial(restart_kafka, kill=True)),
         Fault("kafka away", partial(restart_kafka, kill=True), (8.0, 15.0)),
@@ -281,6 +337,7 @@ ALL: Mapping[str, Fault] = {
             for fault in BROKER_FAULTS
         ),
         Fault("broker down", broker_down, (3.0, 6.0)),
+        Fault("broker amends", partial(broker_amends, many=3)),
         Fault("poison", partial(poison, many=2_000)),
         Fault("poison a little", partial(poison, many=500)),
     )

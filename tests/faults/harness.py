@@ -28,7 +28,7 @@ from streams.dev.testing import settings_on_free_ports
 from streams.errors import OrderflowError
 from streams.models.controls import Instrument, Route, Routing
 from streams.settings import Settings
-from streams.topics import RECONCILIATIONS, TOPICS
+from streams.topics import RECONCILIATIONS, STATEMENTS, TOPICS
 from streams.wiring import ROLES, agents_of
 from tests.faults.collect import collect
 from tests.faults.facts import Seen
@@ -51,7 +51,7 @@ REST_S = 300.0
 #: For so long what is wrong may come right by itself: brokers are compared with us every 5 s.
 SETTLE_S, SETTLE_STEP_S = 45.0, 6.0
 #: Comparisons with brokers never rest: each partition makes one every few seconds.
-TO_REST = tuple(spec for spec in TOPICS if spec != RECONCILIATIONS)
+TO_REST = tuple(spec for spec in TOPICS if spec not in (RECONCILIATIONS, STATEMENTS))
 RECONCILE_S = 5.0
 BROKER_TIMEOUT_S = 1.5
 WORKER = ("-m", "tests.faults.worker")
@@ -126,6 +126,7 @@ class Harness:
     load: Load
     say: Say
     counts: Counter[str] = field(default_factory=Counter)
+    amended: set[str] = field(default_factory=set)  # orders at the broker, once each
 
     async def harm_broker(self, fault: str, **given: object) -> None:
         """Arm a fault of the scripted broker; see its docstring."""

@@ -20,6 +20,7 @@ from random import Random
 from typing import Any
 
 from streams.errors import IncompleteError
+from tests.faults.awaits import places, written
 from tests.faults.cluster import FAULTS as CLUSTER_FAULTS
 from tests.faults.cluster import Cluster, cluster_settings
 from tests.faults.facts import Facts
@@ -52,6 +53,7 @@ class Run:
         self.found: Counter[str] = Counter()
         self.explanations: list[str] = []
         self._without = without
+        self._places: set[str] = set()
         self._repeated = 0
         self._began = time.monotonic()
 
@@ -109,6 +111,9 @@ class Run:
             if not self.found.total():
                 await self._judge(h)
         finally:
+            self._places |= {
+                place for file in h.settings.data_dir.glob("places-*") for place in places(file)
+            }
             self.counts += h.counts
             self.counts["orders"] += h.load.orders
             self.counts["redelivered_events"] += self._repeated
@@ -138,9 +143,17 @@ class Run:
             **{name: self.counts[name] for name in named},
             **{kind: self.found[kind] for kind in FOUND},
             "seed": self.seed,
+            "awaits": self._awaits(),
             "faults": dict(sorted(rest.items())),
             "explanations": self.explanations,
         }
+
+    def _awaits(self) -> dict[str, int]:
+        """Return at how many awaits a worker was killed, of how many that are written."""
+        lines = {place.partition(" ")[2] for place in self._places}
+        for line in sorted(written() - lines) if lines else ():
+            self.say(f"no worker was killed at {line}")
+        return {"killed_at": len(self._places), "lines": len(lines), "written": len(written())}
 
 
 async def run(minutes: float, seed: int, only: str = "", without: str = "") -> int:

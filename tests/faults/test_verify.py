@@ -171,6 +171,15 @@ def test_what_is_published_again_is_not_wrong() -> None:
     assert find(made(again)) == []
 
 
+def test_what_was_taken_back_does_not_stand() -> None:
+    """The position of before is one too many then."""
+    taken = fill("b-1", "10", "50", cum_qty="0", ref_exec_id="A1.o1:1")
+    bust = event("fill_busted", event_id="bust", client_order_id="A1.o1", fill=taken)
+    found = find(made(_add(bust)))
+    assert ("counted_twice", "position A1/AIG: fills come to 0, the view says 10") in found
+    assert not any("the table" in text for _, text in found)
+
+
 def _drop(topic: str, offset: int) -> Callable[[Made], Any]:
     return lambda run: run.seen.topics[topic].pop(offset)
 

@@ -3,12 +3,14 @@
 Started as `python -m tests.faults.worker ROLE`; without ORDERFLOW_TEST_CRASH_AT it is the worker
 as it is. A step lies before and after everything that others can see: a record batch handed to
 the producer, the outputs, the write to the local store, a batch that counts as done, a commit,
-an insert into the history. All steps of a process are numbered together.
+an insert into the history. All steps of a process are numbered together. With
+ORDERFLOW_TEST_CRASH_PLACES it is killed at awaits instead; see `tests.faults.awaits`.
 """
 
 import os
 import sys
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import streams.main
@@ -19,6 +21,7 @@ from streams.transport.ledger import Ledger
 from streams.transport.publisher import Publisher, _Changes
 from streams.transport.sender import Sender
 from streams.wiring import ROLES
+from tests.faults import awaits
 
 AT = "ORDERFLOW_TEST_CRASH_AT"
 EXIT_CRASH = 75
@@ -80,6 +83,8 @@ def main() -> None:
     """Run the worker until a signal, or its last step, ends it."""
     if AT in os.environ:
         install(int(os.environ[AT]))
+    if awaits.PLACES in os.environ:
+        awaits.watch(Path(os.environ[awaits.PLACES]))
     role = next(role for role in ROLES if role == sys.argv[1])
     sys.argv = sys.argv[:1]
     streams.main.run(Settings(), role)

@@ -235,6 +235,8 @@ class World:
         for _ in range(1_000):
             moved = False
             for worker in self.alive():
+                worker.flush()  # what a timer brought is there for all who read it
+            for worker in self.alive():
                 self.now_ns += 1_000_000
                 while worker.fetch(1_000, self.rng):
                     moved = True

@@ -9,9 +9,10 @@ names exists, what it says goes wrong:
     commit      commits are refused, as after a rebalance that nobody noticed
     fetch       the client's fetching ends without a word; only Kafka knows of the lag then
     clock       the wall clock is five seconds behind
+    restore     tables are never restored
 
 A step never returns for an order whose `strategy` is `block` either, whatever the file says. An
-orderly end has a bound of `STOP_S` here.
+orderly end has a bound of `STOP_S` here, and a restore that does not go on of `NOT_READY_S`.
 """
 
 import asyncio
@@ -28,11 +29,13 @@ import streams.clock
 from streams.transport.consumer import Consumer
 from streams.transport.judge import Limits, limits
 from streams.transport.runner import Runner
+from streams.transport.table import TableRecovery
 from tests.stack import counting_worker
 from tests.stack.counting_worker import Counter
 
 FAIL = "ORDERFLOW_TEST_FAIL"
 STOP_S = 8.0
+NOT_READY_S = 8.0
 EVER_S = 3_600.0
 
 
@@ -83,20 +86,32 @@ def _let_kafka_fail() -> None:
     Consumer._fetch = fetch_or_not  # type: ignore[method-assign]
 
 
+def _let_restores_fail() -> None:
+    restore = TableRecovery._restore
+
+    async def restore_or_not(self: TableRecovery, targets: Any) -> None:
+        if _fails("restore"):
+            await asyncio.sleep(EVER_S)
+        await restore(self, targets)
+
+    TableRecovery._restore = restore_or_not  # type: ignore[method-assign]
+
+
 def _let_the_clock_fail() -> None:
     now_ns = streams.clock.now_ns
     streams.clock.now_ns = lambda: now_ns() - (5_000_000_000 if _fails("clock") else 0)
 
 
-def _with_a_short_end(*args: float) -> Limits:
-    return replace(limits(*args), stop_s=STOP_S)
+def _with_short_ends(*args: float) -> Limits:
+    return replace(limits(*args), stop_s=STOP_S, not_ready_s=NOT_READY_S)
 
 
 def main() -> None:
     """Run the worker until a signal or a watchdog ends it."""
-    streams.app.limits = _with_a_short_end  # type: ignore[attr-defined, assignment]
+    streams.app.limits = _with_short_ends  # type: ignore[attr-defined, assignment]
     _let_agents_fail()
     _let_kafka_fail()
+    _let_restores_fail()
     _let_the_clock_fail()
     counting_worker.main()
 

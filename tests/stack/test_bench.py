@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from benchmarks import contenders, hop, job, kills, latency
+from benchmarks import contenders, hop, job, kills, latency, restore, sink
 from benchmarks.__main__ import BENCHMARKS, rows
+from benchmarks.changelog import content_of
 from benchmarks.harness import OURS, Plan, interleaved, outcome, spread
 from streams.dev.reference import ROOT
 from streams.errors import IncompleteError
@@ -22,6 +23,8 @@ from streams.settings import Settings
 
 BOUND_S = 180
 ORDERS = 20_000
+#: What a benchmark worked through: it raises where one of them is missing afterwards.
+HAS = {"restore": {"keys": restore.QUICK_KEYS}, "sink": {"rows": sink.QUICK_ROWS}}
 
 
 def bench(*arguments: str) -> "subprocess.CompletedProcess[str]":
@@ -47,7 +50,9 @@ def test_the_quick_form_accounts_for_every_record(name: str) -> None:
     else:
         assert found["ours"] > 0
         assert set(found["rivals"]) <= set(found["ratios"])
+        assert all(figure > 0 for figure in found["rivals"].values())
     assert found["unit"]
+    assert {part: found[part] for part in HAS.get(name, {})} == HAS.get(name, {})
 
 
 def test_an_unknown_name_is_refused() -> None:
@@ -69,6 +74,14 @@ async def test_a_wrong_output_is_noticed(stack: Settings, tmp_path: Path) -> Non
     expected[150] = status, count + 1, notional
     with pytest.raises(IncompleteError, match="0 are missing and 1 came out twice or wrong"):
         await asyncio.to_thread(measure, expected)
+
+
+def test_restore_refuses_a_store_that_lacks_a_key() -> None:
+    """The checksum sees a key that is missing, one that is doubled, and another value."""
+    whole = content_of([(b"a", b"1"), (b"b", b"2")])
+    assert whole == content_of([(b"b", b"2"), (b"a", b"1")])
+    for pairs in ([(b"a", b"1")], [(b"a", b"1")] * 2, [(b"a", b"1"), (b"b", b"3")]):
+        assert content_of(pairs) != whole
 
 
 # --- arithmetic -----------------------------------------------------------------------------

@@ -14,10 +14,12 @@ from streams.models.market import Bar, Trade
 from streams.models.orders import Order, OrderEvent
 from streams.models.positions import Position
 from streams.models.reconciliation import Reconciliation
+from streams.models.signals import Indicator
 from streams.ports import Record
 from streams.settings import Settings
 from streams.topics import (
     DEAD_LETTERS,
+    INDICATORS,
     MARKET_BARS,
     MARKET_LAST,
     MARKET_REFUSED,
@@ -186,9 +188,25 @@ async def filled(stack: Settings) -> Settings:
         records(RECONCILIATIONS, COMPARED + COMPARED),
         records(MARKET_REFUSED, COUNTS + COUNTS),
         records(MARKET_BARS, BARS + BARS),
+        records(INDICATORS, TOLD + TOLD),
         [letter, again],
     )
     return settings
+
+
+def told(minute: int, name: str, rev: int, **values: float) -> Indicator:
+    """Return values of AIG after the bar of a minute after T."""
+    start = T + minute * 60_000 * MS
+    return Indicator(
+        symbol="AIG",
+        frame="1m",
+        name=name,
+        ts_start_ns=start,
+        ts_end_ns=start + 60_000 * MS,
+        rev=rev,
+        values=values,
+        ts_init_ns=start + 62_000 * MS,
+    )
 
 
 def bar(minute: int, rev: int, opened: str, closed: str, trades: int) -> Bar:
@@ -204,6 +222,15 @@ def bar(minute: int, rev: int, opened: str, closed: str, trades: int) -> Bar:
 
 
 BARS = [bar(0, 1, "10", "11", 1), bar(0, 2, "10", "12", 2), bar(2, 1, "13", "13", 1)]
+#: The first of the VWAP is restated, the last one withdrawn.
+TOLD = [
+    told(0, "vwap", 1, value=10.0),
+    told(0, "vwap", 2, value=10.1),
+    told(1, "vwap", 1, value=0.1 + 0.2),
+    told(2, "vwap", 1, value=11.0),
+    told(2, "vwap", 2),
+    told(1, "bbands(20,2)", 1, upper=10.5, lower=9.5),
+]
 
 
 def picked(rows: Sequence[dict[str, Any]], names: str) -> list[tuple[Any, ...]]:
@@ -300,6 +327,15 @@ CASES: list[tuple[str, dict[str, str], str, list[tuple[Any, ...]]]] = [
     (
         "bar_revisions", {"symbol": "AIG"}, "rev status close trades",
         [(1, "final", D(11), 1), (2, "revised", D(12), 2), (1, "final", D(13), 1)],
+    ),
+    (
+        "indicators", {"symbol": "AIG"}, "name rev output value",
+        [
+            ("bbands(20,2)", 1, "lower", 9.5),
+            ("bbands(20,2)", 1, "upper", 10.5),
+            ("vwap", 2, "value", 10.1),  # the second revision; one more was withdrawn
+            ("vwap", 1, "value", 0.1 + 0.2),
+        ],
     ),
     ("last_prices", {}, "symbol last", [("AIG", D(51))]),
     (

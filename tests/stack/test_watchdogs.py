@@ -31,7 +31,7 @@ from streams.transport import ends as ends_file
 from streams.transport.fatal import EXIT_INFRASTRUCTURE
 from streams.transport.journal import MAX_DEATHS
 from tests.stack.counting_worker import HOLD
-from tests.stack.failing_worker import FAIL, STOP_S
+from tests.stack.failing_worker import FAIL, NOT_READY_S, STOP_S
 from tests.stack.plain import committed, count, ends, read, wait_until
 from tests.stack.test_transport import (
     ACCOUNTS,
@@ -68,6 +68,8 @@ METRICS = {
     "orderflow_watchdog_seconds": 1,
     "orderflow_worker_ends_total": 1,
 }
+
+READY = ("orderflow_worker_ready",)
 
 _namespaces = itertools.count(1)
 
@@ -130,6 +132,11 @@ def ended(cause: str) -> tuple[str, ...]:
     return ("orderflow_worker_ends_total", cause)
 
 
+async def exit_code(worker: Worker) -> int | None:
+    """Return how a worker has ended, or None."""
+    return worker.child.exit_code
+
+
 async def until_it_ends(stream: Stream, worker: Worker) -> None:
     """Send a few orders now and then, until the worker has given up."""
 
@@ -176,6 +183,37 @@ async def test_a_silent_failure_ends_the_process(
     assert (await metrics(again))[ended(cause)] == 1
     await stream.send(100)
     await stream.counted()
+
+
+async def test_a_restore_that_does_not_go_on_ends_the_process(
+    stream: Stream, failure: Path
+) -> None:
+    """A worker that never gets ready would hold its partitions for ever."""
+    fail(failure, "restore")
+    worker = start(stream, failure)
+    assert await wait_until(partial(exit_code, worker), bool) == EXIT_INFRASTRUCTURE
+    assert '"cause": "not-ready"' in worker.last_lines()
+
+    mend(failure)
+    again = start(stream, failure)
+    await again.ready()
+    assert (await metrics(again))[ended("not-ready")] == 1
+    await stream.send(100)
+    await stream.counted()
+
+
+async def test_a_worker_without_partitions_is_well(stream: Stream, failure: Path) -> None:
+    """There are more workers than partitions: who has none waits to take over, and does not end."""
+    env = {FAIL: str(failure)}
+    workers = [stream.workers.start("orders", index, env) for index in range(PARTITIONS + 1)]
+
+    async def with_partitions() -> int:
+        asked = await asyncio.gather(*map(metrics, workers), return_exceptions=True)
+        return sum(isinstance(one, dict) and one[READY] == 1 for one in asked)
+
+    await wait_until(with_partitions, PARTITIONS.__eq__)
+    await asyncio.sleep(NOT_READY_S + 2)
+    assert [worker.child.exit_code for worker in workers] == [None] * len(workers)
 
 
 async def test_one_partition_that_stands_still_is_enough(stream: Stream, failure: Path) -> None:

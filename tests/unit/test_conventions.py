@@ -11,7 +11,15 @@ import pytest
 
 from streams import topics
 from streams.dev.reference import ROOT
-from streams.topics import DEAD_LETTERS, ORDERS_EVENTS, TOPICS, TopicSpec
+from streams.topics import (
+    ALLOCATIONS_REQUESTED,
+    DEAD_LETTERS,
+    ORDERS_EVENTS,
+    ORDERS_REQUESTED,
+    RECONCILIATIONS,
+    TOPICS,
+    TopicSpec,
+)
 from streams.wiring import AGENTS, TABLES
 from tables.registry import TABLES as REGISTERED
 
@@ -125,10 +133,12 @@ def test_every_agent_has_its_file() -> None:
 
 
 def test_each_topic_has_one_writing_agent() -> None:
-    """But for events, which tell what each of three saw, and the dead letters."""
+    """But for those that ask, and those that tell what each of several saw."""
     writers = Counter(topic.name for spec in AGENTS for topic in spec.writes)
     several = {name for name, count in writers.items() if count > 1}
-    assert several - {DEAD_LETTERS.name} == {ORDERS_EVENTS.name}
+    asked = {ORDERS_REQUESTED.name, ALLOCATIONS_REQUESTED.name}
+    told = {ORDERS_EVENTS.name, RECONCILIATIONS.name, DEAD_LETTERS.name}
+    assert several == asked | told
 
 
 @pytest.mark.parametrize("topic", [t for t in TOPICS if t != DEAD_LETTERS], ids=lambda t: t.name)

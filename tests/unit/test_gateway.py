@@ -1,11 +1,12 @@
 """The gateway agent: orders and ticks in, events and table records out."""
 
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from agents.gateway import KEEP_NS, Gateway
+from agents.gateway import KEEP_NS, STATE_FIRST_NS, Gateway
 from connectors.brokers.virtual import VirtualBroker
 from streams.domain.controls import ControlSet
 from streams.models.controls import SessionShift
@@ -15,6 +16,7 @@ from streams.topics import (
     MARKET_QUOTES,
     MARKET_TRADES,
     ORDERS_EVENTS,
+    STATEMENTS,
     VENUE_VIRTUAL_ORDERS,
     TopicSpec,
 )
@@ -24,6 +26,7 @@ from tests.fakes import MemoryUnit
 from tests.unit.matching_world import HOUR, EveryDay, asks, config, venue_order
 
 REMEMBER_NS = 600 * SECOND
+STATE_EVERY_NS = 60 * SECOND
 
 
 class Desk:
@@ -44,7 +47,7 @@ class Desk:
             for key, value in self.state.items()
         }
         broker = VirtualBroker(config(**self.settings), EveryDay())
-        self.gateway = Gateway(broker, lambda: self.controls, REMEMBER_NS)
+        self.gateway = Gateway(broker, lambda: self.controls, REMEMBER_NS, STATE_EVERY_NS)
         self.gateway.on_assigned(0, self.state.items())
 
     def batch(self, *values: Any, now_ns: int = NOW_NS) -> MemoryUnit[VenueRecord]:
@@ -71,6 +74,27 @@ class Desk:
         unit: MemoryUnit[VenueRecord] = MemoryUnit(state=self.state, now_ns=now_ns)
         self.gateway.on_timer(unit)
         return unit
+
+
+def stated(unit: MemoryUnit[VenueRecord]) -> list[tuple[str, str, Decimal]]:
+    """Return what a unit states: the order, how it is, and what it has executed."""
+    orders = [order for one in unit.values(STATEMENTS) for order in one.orders]
+    return [(one.order_id, one.state, one.cum_qty) for one in orders]
+
+
+def test_what_the_venue_has_is_stated_now_and_then() -> None:
+    """Open orders each time; what closed is stated for three intervals, then no more."""
+    desk = Desk()
+    desk.batch(asks("50.00", "10"), venue_order(qty="10"), venue_order("o2", limit_price="40"))
+    assert stated(desk.timer(NOW_NS + SECOND)) == []
+    soon = desk.timer(NOW_NS + STATE_FIRST_NS)
+    assert stated(soon) == [("o2", "open", Decimal(0)), ("o1", "closed", Decimal(10))]
+    assert {(each.key, each.value.symbol) for each in soon.emitted} == {("A1", "AIG")}
+    seen = []
+    for interval in range(1, 4):
+        at_ns = NOW_NS + STATE_FIRST_NS + interval * STATE_EVERY_NS
+        seen += [len(stated(desk.timer(at_ns - 1))), len(stated(desk.timer(at_ns)))]
+    assert seen == [0, 2, 0, 2, 0, 1]
 
 
 def _topic(value: Any) -> TopicSpec:
@@ -188,7 +212,7 @@ def test_time_expires_orders_and_says_so_again_after_a_crash() -> None:
     first = desk.timer(close)
     assert kinds(first) == ["expired"]
     desk.start()
-    assert desk.timer(close + SECOND).emitted == first.emitted
+    assert desk.timer(close + SECOND).values(ORDERS_EVENTS) == first.values(ORDERS_EVENTS)
     assert kinds(desk.timer(close + 2 * SECOND)) == []
 
 

@@ -74,6 +74,18 @@ def test_a_bad_trade_moves_no_price(fields: dict[str, Any], reason: str) -> None
     assert price.last == 51
 
 
+def test_volume_is_that_of_the_prints_that_count() -> None:
+    """Sale conditions decide, as in bars; since when is said, and a new worker begins anew."""
+    agent = Prices()
+    (first,) = run(trade(size="7"), trade(size="5", conditions="@ TI"), agent=agent)
+    assert (first.volume, first.volume_since_ns) == (12, NOW_NS)
+    close = trade(size="9", conditions="M")  # the official close repeats what was printed
+    (second,) = run(close, trade(size="1"), trade(size="0"), quote(), agent=agent)
+    assert (second.volume, second.volume_since_ns) == (13, NOW_NS)
+    (anew,) = run(trade(size="2"))
+    assert anew.volume == 2
+
+
 def test_a_crossed_quote_leaves_the_newer_side() -> None:
     """The side that the row brings proves the other one outdated."""
     agent = Prices()

@@ -33,7 +33,7 @@ def test_every_kind_of_control_can_be_set() -> None:
     """The kinds are those of the models, none forgotten."""
     assert set(KINDS) == {
         "limits", "instrument", "routing", "trading-state", "kill-switch", "restricted",
-        "session-shift",
+        "session-shift", "strategy",
     }  # fmt: skip
 
 

@@ -343,6 +343,23 @@ async def test_a_bulk_agent_gets_a_batch_at_once(state: TablePartition) -> None:
     assert (state.get("n"), state.applied(ORDERS_REQUESTED.name)) == (Count(n=3), 4)
 
 
+class Nibbler(Folder):
+    """Wants two records at once of this topic."""
+
+    def at_once(self, topic: str) -> int:
+        """Return two."""
+        return 2 if topic == ORDERS_REQUESTED.name else 1
+
+
+async def test_a_bulk_agent_says_how_many_it_takes_at_once(state: TablePartition) -> None:
+    """By topic; the rest of the batch follows."""
+    agent = Nibbler()
+    world = World(agent, state)
+    await world.work(world.batch(*(order(number) for number in range(5))))
+    assert agent.folds == [[(0, False), (1, False)], [(2, False), (3, False)], [(4, False)]]
+    assert (state.get("n"), state.applied(ORDERS_REQUESTED.name)) == (Count(n=5), 5)
+
+
 async def test_a_fold_that_raises_is_taken_back_and_done_one_by_one(state: TablePartition) -> None:
     """The bad record alone is set aside; what the agent knows is what the table has."""
     agent = Folder()

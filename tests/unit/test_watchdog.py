@@ -59,6 +59,7 @@ class Looks:
         working: bool = True,
         loop_runs: bool = True,
         records: int = 0,
+        taken_up: tuple[int, ...] = (),
     ) -> Verdict | None:
         """Look every second for a while; return the first verdict."""
         began_s, until_s = self.now_s, self.now_s + for_s
@@ -66,7 +67,7 @@ class Looks:
             self.now_s += 1.0
             at_s = self.now_s if loop_runs else began_s
             known = {(TP[0], number): one for number, one in enumerate(partitions)}
-            facts = Facts(at_s, working, known, dead, records)
+            facts = Facts(at_s, working, known, dead, records, taken_up)
             verdict = self.judge.look(facts, self.now_s, self.ahead_s)
             if verdict is not None:
                 return verdict
@@ -131,6 +132,24 @@ def test_what_others_do_is_no_progress(looks: Looks) -> None:
     assert verdicts[-2:] != [None, None]
 
 
+def test_what_does_not_get_ready(looks: Looks) -> None:
+    """Ends the process when nothing moves; a restore that goes on may take any time."""
+    patient_s = PATIENT_TIMES * WATCHDOG_S
+    for number in range(10):
+        assert looks.see(working=False, taken_up=(number, 1, 8), for_s=patient_s) is None
+    verdict = looks.see(working=False, taken_up=(9, 1, 8), for_s=3)
+    assert verdict is not None
+    assert verdict.watch is Watch.NOT_READY
+
+
+def test_a_worker_that_was_ready_in_between(looks: Looks) -> None:
+    """The wait begins anew with each rebalance."""
+    nearly_s = PATIENT_TIMES * WATCHDOG_S - 1
+    for _ in range(3):
+        assert looks.see(working=False, for_s=nearly_s) is None
+        assert looks.see(IDLE) is None
+
+
 def test_nothing_is_judged_while_partitions_are_taken(looks: Looks) -> None:
     """A restore takes its time; what was before counts no more after it."""
     assert (
@@ -141,7 +160,7 @@ def test_nothing_is_judged_while_partitions_are_taken(looks: Looks) -> None:
         )
         is None
     )
-    assert looks.see(STUCK, UNCOMMITTED, dead=("counter",), for_s=1_000, working=False) is None
+    assert looks.see(STUCK, UNCOMMITTED, dead=("counter",), for_s=200, working=False) is None
     assert looks.see(STUCK, UNCOMMITTED, for_s=WATCHDOG_S - 1) is None
 
 
