@@ -3,14 +3,15 @@
 import heapq
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
-from streams.cli.inputs import BadRow, Item, format_of, order_item, read_rows
+from streams.cli.inputs import BadRow, Item, Row, format_of, order_item, read_rows, tick_item
 from streams.cli.tick_source import TickSource
 from streams.domain.ticks import Tick
 from streams.errors import UsageError
-from streams.replay.columns import is_known, ticks_of
+from streams.replay.columns import Odd, is_known, ticks_of
 from streams.replay.engine import Input
 from streams.replay.stored import LATEST_NS, clickhouse_ticks, kafka_ticks
 from streams.settings import Settings
@@ -56,26 +57,23 @@ class Source:
 
 
 def file_ticks(file: str) -> Iterator[Tick]:
-    """Yield a file's ticks as they stand in it; raises UsageError for a row that is none."""
+    """Return a file's ticks as they stand in it; raises UsageError for a row that is none."""
     if format_of(file, None) == "parquet" and Path(file).is_file():
         import pyarrow.parquet as pq
 
         if is_known(pq.read_schema(file)):
-            yield from _by_columns(file)
-            return
-    yield from _by_rows(TickSource([file]).items())
+            return chain.from_iterable(_batches(file))
+    return _by_rows(TickSource([file]).items())
 
 
-def _by_columns(file: str) -> Iterator[Tick]:
-    from streams.cli.inputs import Row, tick_item
-
+def _batches(file: str) -> Iterator[Iterable[Tick]]:
+    """Yield the ticks of a Parquet file, many at once."""
     for batch in ticks_of(file):
-        for one in batch:
-            if isinstance(one, tuple):
-                number, cells = one
-                yield from _by_rows([tick_item(Row(number, "parquet", cells=cells), file=file)])
-            else:
-                yield one
+        if isinstance(batch, Odd):
+            rows = (Row(number, "parquet", cells=cells) for number, cells in batch.rows)
+            yield _by_rows(tick_item(row, file=file) for row in rows)
+        else:
+            yield batch
 
 
 def _by_rows(items: Iterable[Item | BadRow]) -> Iterator[Tick]:

@@ -89,7 +89,7 @@ class TickChecks:
         A correction or cancel is no print of now: it bears the time of an earlier one, and is
         neither checked nor remembered.
         """
-        if trade.amends:
+        if trade.canceled or trade.correction_of is not None:
             return None
         ts, seq, price = trade.ts_event_ns, trade.seq, trade.price
         newest = self.newest_trade

@@ -5,7 +5,8 @@ themselves, prices and sizes as they repeat. A batch with anything unusual in it
 reader of rows, which says what is wrong with which row.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
@@ -50,15 +51,22 @@ def _plain(kind: Any) -> Any:
     return kind.value_type if pa.types.is_dictionary(kind) else kind
 
 
-def ticks_of(path: str) -> Iterator[Sequence[Tick] | Sequence[tuple[int, Mapping[str, Any]]]]:
-    """Yield batches of ticks; a batch that has to be read row by row as (number, cells)."""
+@dataclass(frozen=True, slots=True)
+class Odd:
+    """Rows that have to be read one by one: numbers and cells."""
+
+    rows: list[tuple[int, Mapping[str, Any]]]
+
+
+def ticks_of(path: str) -> Iterator[list[Tick] | Odd]:
+    """Yield ticks, many at once."""
     number = 1
     texts = _Texts()
     for batch in pq.ParquetFile(path).iter_batches(batch_size=BATCH):
         try:
             yield _batch(batch, number, texts)
         except (ValueError, ArithmeticError, TypeError):
-            yield [(number + at, cells) for at, cells in enumerate(batch.to_pylist())]
+            yield Odd(list(enumerate(batch.to_pylist(), start=number)))
         number += batch.num_rows
 
 

@@ -183,3 +183,26 @@ def test_odd_columns_are_read_row_by_row(run: Run, tmp_path: Path) -> None:
     file = tmp_path / "odd.parquet"
     pq.write_table(table, file)
     assert f"odd.parquet:{place + 1}: symbol" in run(str(file), code=2)["err"]
+
+
+def test_a_strategy_is_tried_with_parameters(run: Run) -> None:
+    """`--strategy` with `--param`, and a sweep over them; the report says how it stood."""
+    given = ("--strategy", "ma_cross", "--param", "frame=1m")
+    one = run(*given, "--param", "fast=1", "--param", "slow=2", "--json")
+    report = json.loads((Path(one["folder"]) / "report.json").read_text())
+    assert one["fills"] > 0
+    assert report["strategies"]["ma_cross|AIG"]["status"] == "running"
+    assert report["run"]["strategies"]["ma_cross"]["fast"] == "1"
+    found = run("sweep", *given[:2], "--param", "fast=1,2", "--param", "slow=3", "--json")
+    assert sorted(row["params"]["fast"] for row in found["runs"]) == ["1", "2"]
+
+
+def test_a_strategy_that_cannot_run_is_named(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A parameter that it does not take; and a name that nobody has."""
+    assert "ma_cross" in run("--strategy", "none", code=2)["err"]
+    monkeypatch.setenv("ORDERFLOW_DATA_DIR", str(tmp_path / "data"))
+    with pytest.raises(SystemExit):
+        main(["replay", short(tmp_path), "--strategy", "ma_cross", "--param", "fats=3"])
+    assert "warning: strategy ma_cross|AIG failed" in capsys.readouterr().err

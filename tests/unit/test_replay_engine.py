@@ -215,3 +215,36 @@ def test_a_step_that_raises_leaves_no_trace() -> None:
     outputs = lane.step(record(trade(), MARKET_TRADES), 1)
     assert dict(lane.rows) == {"a": "old", "c": "old"}
     assert [out.topic.name for out in outputs] == ["dead-letters.v1"]
+
+
+MA = {"implementation": "ma_cross", "account": "S1", "qty": "10", "fast": "2", "slow": "3"}
+TRADING = Rules(strategies={"ma": MA | {"short": "true"}}, indicators="1m: sma(2) ema(3)")
+
+
+@pytest.mark.parametrize("chunk", [1, 9])
+def test_a_strategy_trades_the_same_however_ticks_are_cut(chunk: int) -> None:
+    """Bars, indicators, signals, targets, orders and fills, all within the run."""
+    whole = recorded(ticks(2_500), rules=TRADING)
+    for topic in ("indicators", "signals", "allocations.updates", "strategies.fills"):
+        assert written_to(whole, f"{topic}.v1"), topic
+    assert recorded(ticks(2_500), rules=TRADING, chunk=chunk) == whole
+
+
+def test_strategies_see_nothing_of_what_is_to_come() -> None:
+    """Cut runs have decided the same."""
+    given = ticks(2_500)
+    whole = recorded(given, rules=TRADING)
+    for place in (700, 1_801):
+        at_ns = given[place].ts_event_ns
+        cut = recorded(given[:place], rules=TRADING, until_ns=at_ns)
+        found = compared(whole, cut, at_ns)
+        assert found.difference is None
+    assert any(b"orders.requested" in line for ts, line in whole if ts < at_ns)
+
+
+def test_how_long_a_strategy_takes_is_nothing_to_a_replay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Live one that is slow again and again is stopped; here that would be chance."""
+    jumps = iter(range(10**9))
+    whole = recorded(ticks(1_000), rules=TRADING)
+    monkeypatch.setattr(clock, "monotonic", lambda: float(next(jumps)))
+    assert recorded(ticks(1_000), rules=TRADING) == whole

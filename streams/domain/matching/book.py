@@ -90,7 +90,7 @@ class Book:
         A correction or cancel of an earlier print moves nothing either: it is no trade of now.
         """
         found = self.finding = self._checks.trade(trade)
-        if trade.amends:
+        if trade.canceled or trade.correction_of is not None:
             return False
         if found is not None and found not in NOTED:
             return False
