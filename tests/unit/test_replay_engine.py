@@ -157,6 +157,43 @@ def test_an_agent_that_says_nothing_gets_ticks_one_by_one() -> None:
     assert recorded(given, more=[(SEER, Follower(given))], chunk=1) == whole
 
 
+def test_cuts_are_compared_record_by_record() -> None:
+    """What differs before the cut is shown; what comes at it or after does not count."""
+    whole = [(1, b"a"), (2, b"b"), (5, b"c")]
+    assert compared(whole, whole[:2], 5).difference is None
+    other = compared(whole, [(1, b"a"), (2, b"x"), (5, b"c")], 6)
+    assert (other.records, other.difference) == (1, {"whole": "b", "cut": "x"})
+    fewer = compared(whole, whole[:1], 3)
+    assert (fewer.records, fewer.difference) == (1, {"whole": "b", "cut": "nothing"})
+
+
+class Metronome(Agent[None]):
+    """Orders at the first print after every 7.3 seconds; it knows when, and has no timer."""
+
+    def __init__(self) -> None:
+        self._next_ns = OPEN_NS
+
+    def step(self, unit: Unit[None], record: Record) -> None:
+        """Order if it is time."""
+        ts_ns = record.value.ts_event_ns
+        if ts_ns >= self._next_ns:
+            self._next_ns = ts_ns + 7_300_000_000
+            command = submit(order_id=f"m{ts_ns}", symbol=record.value.symbol, type="market")
+            unit.emit(ORDERS_REQUESTED, command.account, command)
+
+    def quiet_until(self, partition: int, ts_ns: int) -> int:
+        """Return the next time."""
+        assert partition >= 0
+        return self._next_ns if self._next_ns > ts_ns else ts_ns
+
+
+def test_an_agent_that_knows_its_time_is_not_passed_over() -> None:
+    """Nobody is given ticks beyond the first one at which it may emit."""
+    whole = recorded(ticks(400), more=[(SEER, Metronome())])
+    assert len(written_to(whole, "orders.requested.v1")) > 15
+    assert recorded(ticks(400), more=[(SEER, Metronome())], chunk=1) == whole
+
+
 class Liar(Agent[None]):
     """Says that it will be quiet, and is not."""
 
