@@ -184,7 +184,7 @@ class Metronome(Agent[None]):
     def quiet_until(self, partition: int, ts_ns: int) -> int:
         """Return the next time."""
         assert partition >= 0
-        return self._next_ns if self._next_ns > ts_ns else ts_ns
+        return max(ts_ns, self._next_ns)
 
 
 def test_an_agent_that_knows_its_time_is_not_passed_over() -> None:
