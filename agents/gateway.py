@@ -99,6 +99,7 @@ class Gateway(Agent[VenueRecord]):
         self._state_every_ns = state_every_ns
         self._partitions: dict[int, _Partition] = defaultdict(_Partition)
         self._unit: Unit[VenueRecord] | None = None
+        self._symbols: dict[str, None] = {}
         self._last: Record | None = None
         self._ordered: dict[str, None] = {}
 
@@ -107,19 +108,19 @@ class Gateway(Agent[VenueRecord]):
         if record.redelivered:
             self._publish_again(unit, _key(record))
             return
-        self._bind(unit)
-        self._last = record
-        symbols, value = self._partitions[unit.partition].symbols, record.value
+        self._last, value = record, record.value
         if isinstance(value, VenueOrder):
-            symbols[value.terms.symbol] = None
+            self._bind(unit)
+            self._partitions[unit.partition].symbols[value.terms.symbol] = None
             reported = self._command(unit, record, value)
             self._store(unit)
             self._publish(unit, _key(record), reported)
-        else:
-            symbols[value.symbol] = None
-            self._broker.tick(value)
-            if self._broker.has_events and self._publish(unit, _key(record)):
-                self._store(unit)
+            return
+        if unit is not self._unit:
+            self._bind(unit)
+        self._symbols[value.symbol] = None
+        if self._broker.tick(value) and self._publish(unit, _key(record)):
+            self._store(unit)
 
     def on_batch_end(self, unit: Unit[VenueRecord]) -> None:
         """Let what is due by our time take effect, and store the markets that moved."""
@@ -218,6 +219,7 @@ class Gateway(Agent[VenueRecord]):
         controls = self._controls()
         if unit is not self._unit or controls is not self._known:
             self._unit, self._known = unit, controls
+            self._symbols = self._partitions[unit.partition].symbols
             shift_ns, version = controls.session_shift_ns(), controls.version
             self._broker.bind(unit.get, unit.now_ns, shift_ns, version)
 

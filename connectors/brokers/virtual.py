@@ -123,15 +123,12 @@ class VirtualBroker:
         self._controls_version = controls_version
         self._bound.clear()
 
-    def tick(self, tick: Trade | Quote) -> None:
-        """Take market data."""
+    def tick(self, tick: Trade | Quote) -> bool:
+        """Take market data; return whether there are events to take."""
         engine = self._bound.get(tick.symbol) or self._engine(tick.symbol)
-        if isinstance(tick, Trade):
-            engine.on_trade(tick)
-        else:
-            engine.on_quote(tick)
-        if engine.events:
+        if engine.on_trade(tick) if isinstance(tick, Trade) else engine.on_quote(tick):
             self._collect(tick.symbol)
+        return bool(self._happened)
 
     def on_clock(self, symbols: Iterable[str]) -> None:
         """Let our time move the venue's for these symbols."""
@@ -144,11 +141,6 @@ class VirtualBroker:
         """Return when time next does something to open orders of these symbols; None: none are."""
         engines = [self._engines[symbol] for symbol in symbols if symbol in self._engines]
         return min((one.next_ns for one in engines if one.next_ns is not None), default=None)
-
-    @property
-    def has_events(self) -> bool:
-        """Return whether `take_events` would return any."""
-        return bool(self._happened)
 
     def orders_of(self, symbol: str) -> list[BrokerOrder]:
         """Return the open orders of a symbol, by arrival; none if it is not loaded."""
