@@ -89,7 +89,7 @@ def with_params(rules: Rules, pairs: Sequence[str]) -> Rules:
     """Return the rules with `name=value` pairs in them.
 
     What is no name of the rules is a word of the strategies: of their size, account and symbols,
-    or a parameter. Raises UsageError where there is no strategy.
+    or a parameter; `NAME.word` is one's alone. Raises UsageError where there is no strategy.
     """
     for pair in pairs:
         name, equals, value = pair.partition("=")
@@ -99,8 +99,7 @@ def with_params(rules: Rules, pairs: Sequence[str]) -> Rules:
                 " --strategy a parameter of it"
             )
         if name not in OWN:
-            more = {one: {**words, name: value} for one, words in rules.strategies.items()}
-            rules = replace(rules, strategies=more)
+            rules = replace(rules, strategies=_told(rules.strategies, name, value))
             continue
         try:
             given: dict[str, Any] = {name: OWN[name](value)}
@@ -113,6 +112,17 @@ def with_params(rules: Rules, pairs: Sequence[str]) -> Rules:
             " at the tick that it was decided on"
         )
     return rules
+
+
+def _told(
+    strategies: dict[str, dict[str, Any]], word: str, value: str
+) -> dict[str, dict[str, Any]]:
+    """Return the strategies with a word for all of them, or for the one that it names."""
+    for one, words in strategies.items():
+        if word.startswith(f"{one}."):
+            own = word.removeprefix(f"{one}.")
+            return {**strategies, one: {**words, own: value}}
+    return {one: {**words, word: value} for one, words in strategies.items()}
 
 
 def controls_in(file: str) -> tuple[AnyControl, ...]:

@@ -127,7 +127,8 @@ def _chart(points: Sequence[Point], *, filled: bool = False, fills: Sequence[Tra
     if not points:
         return "<p>No samples: no minute of regular hours was in the run.</p>"
     values = [value for _, value in points] + [float(one.px) for one in fills]
-    scale = _Scale(points[0][0], points[-1][0], min(values), max(values))
+    times = [points[0][0], points[-1][0], *(one.ts_ns for one in fills)]
+    scale = _Scale(min(times), max(times), min(values), max(values))
     line = " ".join(f"{scale.x(ts):.1f},{scale.y(value):.1f}" for ts, value in _fewer(points))
     shape = f'<polyline class="line" points="{line}"/>'
     if filled:

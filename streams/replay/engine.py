@@ -136,6 +136,8 @@ class Engine:
             self.ticks += end
         if not self.now_ns and self._inputs:
             self._begin(self._inputs[0].ts_ns)
+        if not self.now_ns:
+            return
         last = self._inputs[-1].ts_ns if self._inputs else self.now_ns
         self._pass(max(last, self.now_ns) + AFTER_NS if until_ns is None else until_ns)
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from streams import clock
 from streams.domain.ticks import Tick
+from streams.errors import NotFoundError
 from streams.models.market import LastPrice
 from streams.replay.engine import CHUNK, Engine, Input, Written
 from streams.replay.journal import Hash, Journal
@@ -102,6 +103,10 @@ def replay(
     seconds = clock.monotonic() - began
     if journal is not None:
         journal.close()
+    if not engine.first_ns:
+        raise NotFoundError(
+            "there is no tick and no order in that span; try another --from or --to"
+        )
     return _result(world, watchers, engine, seconds, named or {})
 
 

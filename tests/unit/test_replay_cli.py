@@ -14,6 +14,7 @@ from streams.cli.inputs import Item
 from streams.cli.main import main
 from streams.cli.replay_source import SAMPLE, file_ticks
 from streams.cli.tick_source import TickSource
+from streams.domain.tick_times import time_ns
 from streams.models.market import Quote, Trade
 from tests.builders import submit
 
@@ -82,6 +83,17 @@ def test_two_runs_are_equal_to_the_byte(run: Run, tmp_path: Path, orders: str) -
     assert one["round_trips"] == 3
 
 
+def test_the_pace_changes_nothing(run: Run, tmp_path: Path, orders: str) -> None:
+    """A multiple of event time is waited for; the result is that of `max`."""
+    file = short(tmp_path)
+    first = files_of(run(file, "--orders", orders, "--json")["folder"])
+    paced = run(file, "--orders", orders, "--speed", "60x", "--json")
+    span = json.loads(first["report.json"])["span"]
+    seconds = time_ns(span["to"], "iso") - time_ns(span["from"], "iso") - 65 * 10**9
+    assert paced["seconds"] >= seconds / 10**9 / 60
+    assert files_of(paced["folder"]) == first
+
+
 def test_the_page_stands_alone(run: Run, tmp_path: Path, orders: str) -> None:
     """Charts are inside; nothing is loaded from anywhere."""
     found = run(short(tmp_path), "--orders", orders, "--json")
@@ -145,6 +157,7 @@ def test_a_sweep_shows_the_best_first(run: Run, tmp_path: Path, orders: str) -> 
         (("--from", "yesterday", "--source", "kafka"), 2, "--from"),
         (("--name", "../x"), 2, "no name of a run"),
         (("compare", "none", "none"), 3, "there is no run"),
+        (("--to", "2013-10-07T13:00:00Z"), 3, "no tick and no order"),
     ],
 )
 def test_wrong_use_is_told(run: Run, arguments: tuple[str, ...], code: int, said: str) -> None:
@@ -204,6 +217,10 @@ def test_a_strategy_that_cannot_run_is_named(
 ) -> None:
     """A parameter that it does not take; and a name that nobody has."""
     assert "ma_cross" in run("--strategy", "none", code=2)["err"]
+    both = ("--strategy", "ma_cross", "--strategy", "mean_reversion", "--json")
+    found = run(short(tmp_path), *both, "--param", "ma_cross.fast=3")
+    report = json.loads((Path(found["folder"]) / "report.json").read_text())
+    assert {row["status"] for row in report["strategies"].values()} == {"running"}
     monkeypatch.setenv("ORDERFLOW_DATA_DIR", str(tmp_path / "data"))
     with pytest.raises(SystemExit):
         main(["replay", short(tmp_path), "--strategy", "ma_cross", "--param", "fats=3"])
