@@ -29,6 +29,7 @@ from streams.domain.allocating.rows import (
     fills_key,
     holding_key,
     line_key,
+    part_key,
     request_key,
 )
 from streams.domain.build import evolve, make
@@ -68,6 +69,10 @@ class Allocator(BulkAgent[AllocatorRow]):
         self._again: dict[int, list[str]] = {}
         #: Per partition: positions whose child could not be canceled yet.
         self._stuck: dict[int, dict[str, None]] = {}
+
+    def at_once(self, topic: str) -> int:
+        """Return one for requests: each may change much, and a unit has to fit a record batch."""
+        return 1 if topic == ALLOCATIONS_REQUESTED.name else super().at_once(topic)
 
     def fold(self, unit: Unit[AllocatorRow], records: Sequence[Record]) -> None:
         """Take requests, or events; tell what follows before this returns."""
@@ -246,6 +251,8 @@ def _sweep(unit: Unit[AllocatorRow], due: Iterable[str]) -> None:
         elif isinstance(row, Request) and allocation_from(unit, row).status != "working":
             for symbol in row.symbols:
                 unit.delete(line_key(row.account, row.allocation_id, symbol))
+            for name in row.parts:
+                unit.delete(part_key(row.account, row.allocation_id, name))
             unit.put(key, make(Gone, day=today, content=row.content))
             gone.append(key)
         elif isinstance(row, Gone) and day_after(row.day, GONE_DAYS) < today:

@@ -172,7 +172,7 @@ class Validator(Agent[RiskRecord]):
         newest = self._price(symbol)
         if newest is not None or self._known is None:
             return newest
-        return reference_of(self._known.instrument(symbol), 0)
+        return reference_of(self._known.instrument(symbol))
 
     def _book(self, partition: int) -> RestingOrders:
         book = self._resting.get(partition)

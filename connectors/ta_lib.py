@@ -107,6 +107,7 @@ def _stepping(
     """Return the step. State: what the function is given, bar after bar."""
     half = len(columns) * max(WARM_UPS * warm_up, MIN_BARS)
     least = len(columns) * (warm_up + 1)
+    #: By the state that they are at; it is kept too, so that no other one has its id.
     handles: OrderedDict[int, tuple[State, Any]] = OrderedDict()
 
     def step(state: State, bar: Kept) -> tuple[State, Values | None]:
@@ -117,8 +118,7 @@ def _stepping(
         if len(state) >= 2 * half:
             state = state[-half:]
         else:
-            known, handle = handles.pop(id(state), (None, None))
-            handle = handle if known is state else None
+            _, handle = handles.pop(id(state), (None, None))
         state = (*state, *given)
         if handle is not None:
             found = handle.update(*given)

@@ -43,10 +43,11 @@ from streams.domain.matching.config import VenueConfig
 from streams.errors import UsageError
 from streams.models.controls import AnyControl, control_key
 from streams.models.market import LastPrice
+from streams.models.signals import StrategyState
 from streams.partitioner import partition_of
 from streams.ports import Agent, AsyncAgent
 from streams.settings import Settings
-from streams.topics import CONTROLS, MARKET_LAST
+from streams.topics import CONTROLS, MARKET_LAST, STRATEGIES_UPDATES, TopicSpec
 from streams.wiring import AgentSpec, Role, agents_of
 
 #: Prices are copied to Redis this often at most.
@@ -59,6 +60,8 @@ _BY_CALENDAR = {"validator", "router", "gateway", "bars"}
 
 #: Who keeps Redis's copies current.
 COPIES: dict[Role, str] = {"orders": "controls", "market": "prices"}
+#: What a role follows for its views and copies, beside what its agents watch.
+SHOWN: dict[Role, tuple[TopicSpec, ...]] = {"market": (MARKET_LAST, STRATEGIES_UPDATES)}
 
 
 class Services:
@@ -69,6 +72,7 @@ class Services:
         self.role = role
         self.controls = ControlSet()
         self.prices: dict[str, LastPrice] = {}
+        self.strategies: dict[str, StrategyState] = {}
         self.cache = Cache(settings)
         self.calendar = ExchangeCalendar()
         self.started = False
@@ -81,11 +85,11 @@ class Services:
 
     def _followed(self) -> list[Mirror]:
         watched = {topic.name: topic for spec in agents_of(self.role) for topic in spec.watches}
-        if COPIES.get(self.role) == "prices":
-            watched[MARKET_LAST.name] = MARKET_LAST
+        watched |= {topic.name: topic for topic in SHOWN.get(self.role, ())}
         followers: dict[str, Callable[[list[Any]], None]] = {
             CONTROLS.name: self._take_controls,
             MARKET_LAST.name: self._take_prices,
+            STRATEGIES_UPDATES.name: self._take_strategies,
         }
         return [
             Mirror(self.settings, topic, followers[name]) for name, topic in sorted(watched.items())
@@ -101,6 +105,13 @@ class Services:
             known = self.prices.get(price.symbol)
             if known is None or price.ts_event_ns >= known.ts_event_ns:
                 self.prices[price.symbol] = self._fresh_prices[price.symbol] = price
+
+    def _take_strategies(self, states: Iterable[StrategyState]) -> None:
+        for state in states:
+            key = f"{state.strategy}|{state.symbol}"
+            known = self.strategies.get(key)
+            if known is None or state.version >= known.version:
+                self.strategies[key] = state
 
     async def start(self, partitions: int) -> None:
         """Read rules and prices to their ends. `partitions` is what the account topics have."""
@@ -277,7 +288,7 @@ _BUILDERS: dict[str, Callable[[Services], Agent[Any] | AsyncAgent[Any]]] = {
     "slicer": _slicer,
     "gateway": _gateway,
     "sender": _sender,
-    "prices": lambda _: Prices(),
+    "prices": lambda services: Prices(_price(services)),
     "bars": _bars,
     "indicators": _indicators,
     "strategies": _strategies,

@@ -213,7 +213,7 @@ ALLOCATIONS_REQUESTED = TopicSpec(
     "allocations.requested.v1",
     "account",
     AllocationCommand,
-    "users, sizer, allocator",
+    "users, allocator, sizer",
     "Targets of positions, and their cancels.",
 )
 ALLOCATIONS_UPDATES = TopicSpec(

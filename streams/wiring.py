@@ -162,6 +162,7 @@ AGENTS: tuple[AgentSpec, ...] = (
         "Newest price of each symbol, conflated; counts of refused ticks.",
         (MARKET_TRADES, MARKET_QUOTES),
         (MARKET_LAST, MARKET_REFUSED),
+        watches=(MARKET_LAST,),
     ),
     AgentSpec(
         "bars",

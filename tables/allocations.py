@@ -7,6 +7,7 @@ from tables.base import TableSpec
 ALLOCATOR = TableSpec(
     name="allocator",
     key="account|h|strategy|symbol; account|a|allocation_id; account|l|allocation_id|symbol;"
+    " account|d|allocation_id|part's account;"
     " account#order_id; ~day|time of a batch",
     value=AllocatorRow,
     written_by="allocator",

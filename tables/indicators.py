@@ -10,8 +10,8 @@ INDICATORS_TABLE = TableSpec(
     written_by="indicators",
     doc="The newest bars of each symbol and frame, the states of indicators before them.",
     bound=(
-        "One record per symbol and frame that indicators are asked of. 32 bars of about 150 bytes,"
+        "One record per symbol and frame that indicators are asked of. 32 bars of about 120 bytes,"
         " more only while their outputs are under way; per indicator 20 to 80 bytes, those with a"
-        " window 20 bytes per bar of it: 6 KB with the default indicators."
+        " window 20 bytes per bar of it: 5 KB with the default indicators."
     ),
 )

@@ -185,6 +185,7 @@ TABLES: Mapping[str, HistoryTable] = {
         "last_prices_log",
         columns(text, "symbol")
         + columns(dec, "last bid ask")
+        + columns(time, "ts_last=ts_last_ns ts_quote=ts_quote_ns")
         + columns(time, "ts_event=ts_event_ns ts_init=ts_init_ns"),
         raw=False,
     ),

@@ -84,6 +84,66 @@ order by
     ts_start,
     rev;
 
+-- name: bars_as_of
+-- Bars as they were known at a time, oldest first: revisions of after `as_of` are left out.
+-- The default is as they are known now, corrected. `newest_rev` above `rev`: restated since. Where
+-- nothing traded there is no bar. The last `newest` ones are given.
+-- params: symbol frame=1m as_of=2200-01-01 since=1970-01-01 until=2200-01-01 newest=1000
+select
+    session,
+    ts_start,
+    ts_end,
+    open,
+    high,
+    low,
+    close,
+    volume,
+    vwap,
+    trades,
+    status,
+    rev,
+    newest_rev,
+    ts_init
+from (
+    select *
+    from (
+        select
+            *,
+            max(rev) over (partition by ts_start) as newest_rev
+        from bars_log
+        where symbol = {symbol:String}
+            and frame = {frame:String}
+            and ts_start >= parseDateTime64BestEffort({since:String}, 9, 'UTC')
+            and ts_start < parseDateTime64BestEffort({until:String}, 9, 'UTC')
+    )
+    where ts_init <= parseDateTime64BestEffort({as_of:String}, 9, 'UTC')
+    order by
+        ts_start desc,
+        rev desc
+    limit 1 by ts_start
+    limit {newest:UInt32}
+)
+order by ts_start;
+
+-- name: bar_spans
+-- Of which symbols and frames there are bars, how many, from when until when.
+-- params: symbol=
+select
+    symbol,
+    frame,
+    uniqExact(ts_start) as bars,
+    min(ts_start) as oldest_start,
+    max(ts_end) as newest_end
+from bars_log
+where {symbol:String} = '' or symbol = {symbol:String}
+group by
+    symbol,
+    frame
+order by
+    symbol,
+    newest_end - oldest_start desc,
+    bars;
+
 -- name: indicators
 -- Indicators after each bar as they stand now: of the newest revision, without those withdrawn.
 -- Several outputs of one indicator are one row each; ts_end is when a value could be known.
@@ -110,13 +170,16 @@ order by
     output;
 
 -- name: last_prices
--- The newest prices of each symbol.
+-- The newest prices of each symbol, and when the print and the newest quote were made.
 -- params: symbol=
 select
     symbol,
     last,
+    toDecimal128((bid + ask) / 2, 9) as mid,
     bid,
     ask,
+    ts_last,
+    ts_quote,
     ts_event
 from last_prices_now
 where {symbol:String} = '' or symbol = {symbol:String}

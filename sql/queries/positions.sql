@@ -1,5 +1,6 @@
 -- name: positions
 -- What each account holds now, marked at the newest price; flat positions are left out.
+-- `ts_mark`: when that price was made, so how old the mark is.
 -- params: account= symbol=
 select
     p.account as account,
@@ -7,6 +8,7 @@ select
     p.qty as qty,
     p.avg_entry_px as avg_entry_px,
     coalesce(toDecimal128(l.last, 12), p.mark_px) as mark_px,
+    if(l.last is null, p.ts_mark, coalesce(l.ts_last, l.ts_event)) as ts_mark,
     toDecimal128(p.qty * mark_px, 9) as market_value,
     toDecimal128(p.qty * (mark_px - p.avg_entry_px), 9) as unrealized_pl,
     p.realized_pl as realized_pl,

@@ -39,6 +39,8 @@ def demo(
 ) -> None:
     """Play real ticks and a mixed load of orders, valid and invalid, and account for each.
 
+    Beside the load a strategy trades on the ticks, for an account of its own.
+
     Starts what does not run yet and ends it again; a pipeline that ran before stays. The summary
     comes from ClickHouse. canceled includes expired; elapsed_s is from the first order sent until
     all are accounted for, orders_per_s is over that time; latency_ms is from an order's Kafka
@@ -50,7 +52,7 @@ def demo(
     from streams.settings import Settings
 
     del shift
-    began, settings, started, stays = monotonic(), absolute(Settings()), False, keep
+    began, settings, started, stays = monotonic(), absolute(with_seconds(Settings())), False, keep
     _interrupt_on_signals()
     try:
         started = _up(settings).changed
@@ -78,6 +80,19 @@ def _interrupt_on_signals() -> None:
     for number in (signal.SIGTERM, signal.SIGHUP):
         # Passed on as SIGINT, which asyncio turns into a cancellation where it runs.
         signal.signal(number, lambda *_: signal.raise_signal(signal.SIGINT))
+
+
+def with_seconds(settings: "Settings") -> "Settings":
+    """Return the settings with bars of a second, unless there are frames of one's own.
+
+    A pipeline that runs already has the frames that it was started with; then the strategy of the
+    demo, which looks at bars of a second, may have none to trade on.
+    """
+    from streams.demo.strategy import FRAME
+
+    if settings.bars != type(settings).model_fields["bars"].default:
+        return settings
+    return settings.model_copy(update={"bars": f"{FRAME} {settings.bars}"})
 
 
 def _up(settings: "Settings") -> "Outcome":
@@ -129,8 +144,10 @@ def _print(result: "Result", settings: "Settings", *, as_json: bool, runs: bool)
         emit(found, as_json)
         return
     rows, codes = found.pop("history_rows"), found.pop("rejected_by_code")
+    traded = found.pop("strategy")
     del found["missing"]
     emit(found, as_json)
+    emit({"strategy": traded.pop("name"), **traded}, as_json)
     emit([{"rejected for": code, "orders": count} for code, count in codes.items()], as_json)
     emit([{"ClickHouse table": name, "rows": count} for name, count in rows.items()], as_json)
     for line in next_steps(settings, result.accounts[0], runs=runs):

@@ -35,7 +35,8 @@ COMMANDS = (
     Command("import", "streams.cli.importing:app", "Import market data, checked on the way."),
     Command("replay", "streams.cli.replaying:app", "Replay stored ticks; test strategies on them."),
     Command("topics", "streams.cli.topics:app", "List, create and describe the topics."),
-    Command("table", "streams.cli.table:app", "Orders, positions and accounts as they stand."),
+    Command("table", "streams.cli.table:app", "Orders, positions, accounts, prices as they stand."),
+    Command("chart", "streams.cli.chart:chart", "Draw bars and fills, here or as a page."),
     Command("query", "streams.cli.query:query", "Run a named query or a select."),
     Command(
         "migrate", "streams.cli.query:migrate", "Apply what is missing of ClickHouse's tables."

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, help="Orders, positions and accounts as they stand.")
+app = typer.Typer(no_args_is_help=True, help="Orders, positions, accounts, prices as they stand.")
 
 AccountArg = Annotated[str, typer.Argument(help="The account.")]
 LimitOpt = Annotated[int, typer.Option(min=1, help="Most rows to print.")]
@@ -21,8 +21,11 @@ ORDER_COLUMNS = (
     "terms.limit_price", "cum_qty", "leaves_qty", "avg_px", "refusal.code", "broker", "version",
 )  # fmt: skip
 POSITION_COLUMNS = (
-    "symbol", "qty", "avg_entry_px", "mark_px", "mark_age_s", "realized_pl", "unrealized_pl",
-    "commission", "fills", "version",
+    "symbol", "qty", "avg_entry_px", "mark_px", "mark_age_s", "stale", "mid", "realized_pl",
+    "unrealized_pl", "commission", "fills", "version",
+)  # fmt: skip
+PRICE_COLUMNS = (
+    "symbol", "price", "age_s", "stale", "last", "last_age_s", "bid", "ask", "mid", "quote_age_s",
 )  # fmt: skip
 ALLOCATION_COLUMNS = ("allocation_id", "strategy", "status", "symbols", "parent_id", "version")
 
@@ -121,6 +124,24 @@ def accounts(account: AccountArg, as_json: JsonOpt = False) -> None:
     from streams.settings import Settings
 
     emit(view(Settings(), "accounts", account), as_json)
+
+
+@app.command()
+def prices(
+    symbol: Annotated[str | None, typer.Argument(help="One symbol; all without it.")] = None,
+    limit: LimitOpt = 100,
+    as_json: JsonOpt = False,
+) -> None:
+    """Show the newest prices with their age in seconds. Exit code 3: no such price."""
+    from connectors.views import items, view
+    from streams.cli.output import emit
+    from streams.settings import Settings
+
+    if symbol is not None:
+        emit(view(Settings(), "symbols", symbol, "last"), as_json)
+        return
+    found = items(Settings(), "symbols", limit=limit)
+    emit(found if as_json else [short(price, PRICE_COLUMNS) for price in found], as_json)
 
 
 def short(row: dict[str, Any], columns: Sequence[str]) -> dict[str, Any]:

@@ -28,6 +28,7 @@ class Result:
     run: str
     accounts: tuple[str, ...]
     summary: "Summary"
+    strategy: dict[str, Any]
     seed: int
     shift_ns: int
     elapsed_s: float
@@ -43,6 +44,7 @@ class Result:
         found = self.summary.as_json()
         return {
             **found,
+            "strategy": self.strategy,
             "elapsed_s": round(self.elapsed_s, 3),
             "orders_per_s": round(found["orders"] / self.elapsed_s, 1) if self.elapsed_s else 0.0,
             "first_fill_s": None if self.first_fill_s is None else round(self.first_fill_s, 3),

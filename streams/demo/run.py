@@ -29,6 +29,7 @@ from streams.demo.plan import (
 )
 from streams.demo.result import Options, Result
 from streams.demo.screen import REFRESH_PER_S, Board, Show, screen
+from streams.demo.strategy import Traded, account_of, control_of
 from streams.domain.ticks import Tick, shifted
 from streams.errors import IncompleteError, ServiceUnavailableError
 from streams.models.controls import SessionShift
@@ -43,6 +44,7 @@ from streams.topics import (
     ORDERS_REQUESTED,
     ORDERS_UPDATES,
     POSITIONS_UPDATES,
+    SIGNALS,
     TOPICS,
     TopicSpec,
     topic_name,
@@ -65,8 +67,8 @@ PRICES_READ_S = 0.3
 PRICES_S = 60.0
 
 #: The roles that follow the controls.
-RULED: tuple[Role, ...] = ("orders", "gateway")
-FOLLOWED = (ORDERS_UPDATES, ORDERS_EVENTS, POSITIONS_UPDATES, DEAD_LETTERS, MARKET_LAST)
+RULED: tuple[Role, ...] = ("orders", "gateway", "market")
+FOLLOWED = (ORDERS_UPDATES, ORDERS_EVENTS, POSITIONS_UPDATES, DEAD_LETTERS, MARKET_LAST, SIGNALS)
 
 
 async def wait_ready(settings: Settings) -> None:
@@ -110,7 +112,8 @@ class Demo:
         )
         self._prefix = f"{self._run}-"
         self._tally = Tally()
-        self._board = Board(self._run, options.orders, self._tally)
+        self._traded = Traded(account_of(self._run))
+        self._board = Board(self._run, options.orders, self._tally, self._traded)
         self._playing = True
         self._moved = monotonic()
         self._first_fill_s: float | None = None
@@ -134,6 +137,7 @@ class Demo:
         await self._settle()
         elapsed_s = monotonic() - load_began
         self._playing = False
+        await publish_controls(self._settings, [control_of(self._run, enabled=False)])
         await self._settle(quiet_s=QUIET_S)
         self._board.phase = "waiting for ClickHouse"
         # It brings ClickHouse's client, which the first fill need not wait for.
@@ -145,6 +149,7 @@ class Demo:
             run=self._run,
             accounts=self._accounts,
             summary=summary,
+            strategy=self._traded.as_json(),
             seed=self._options.seed,
             shift_ns=self._shift_ns,
             elapsed_s=elapsed_s,
@@ -153,12 +158,14 @@ class Demo:
         )
 
     async def _shift_sessions(self) -> None:
-        """Make market time that of the ticks, and wait until the workers know."""
+        """Make market time that of the ticks, start the strategy; wait until the workers know."""
         self._board.phase = "shifting the sessions"
         shift = SessionShift(
             shift_ns=self._shift_ns, by="demo", reason="ticks of 2013-10-07 are played as of now"
         )
-        version = (await publish_controls(self._settings, [shift])).controls[0].version
+        strategy = control_of(self._run, enabled=True)
+        told = await publish_controls(self._settings, [shift, strategy])
+        version = max(control.version for control in told.controls)
         deadline = monotonic() + READY_S
         for role in RULED:
             while True:
@@ -167,7 +174,7 @@ class Demo:
                     break
                 if monotonic() > deadline:
                     raise ServiceUnavailableError(
-                        f"the {role} worker did not take up the session shift, control {version}"
+                        f"the {role} worker did not take up the controls, version {version}"
                     )
                 await asyncio.sleep(POLL_S)
 
@@ -241,6 +248,9 @@ class Demo:
             self._board.prices[price.symbol] = price
             return
         key = record.key or b""
+        if spec is SIGNALS or key.startswith(self._traded.account.encode()):
+            self._take_strategys(spec, record.value or b"")
+            return
         if not key.startswith(self._prefix.encode()):
             return
         if spec is DEAD_LETTERS:
@@ -249,6 +259,15 @@ class Demo:
             self._take_message(spec, record.value or b"")
         if spec is not POSITIONS_UPDATES:  # positions also move with their prices
             self._moved = monotonic()
+
+    def _take_strategys(self, spec: TopicSpec, value: bytes) -> None:
+        """Take what the strategy has brought about."""
+        if spec is SIGNALS:
+            self._traded.saw_signal(spec.adapter.validate_json(value))
+        elif spec is ORDERS_EVENTS:
+            self._traded.saw_event(spec.adapter.validate_json(value))
+        elif spec is POSITIONS_UPDATES:
+            self._traded.saw_position(spec.adapter.validate_json(value))
 
     def _take_message(self, spec: TopicSpec, value: bytes) -> None:
         message = spec.adapter.validate_json(value)

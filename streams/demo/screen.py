@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from streams.demo.accounting import Counts, Tally
+from streams.demo.strategy import Traded
 from streams.models.market import LastPrice
 from streams.models.orders import OrderEvent
 from streams.models.positions import Position
@@ -50,6 +51,7 @@ class Board:
     run: str
     wanted: int
     tally: Tally
+    traded: Traded
     phase: str = "preparing"
     detail: str = ""
     elapsed_s: float = 0.0
@@ -131,7 +133,8 @@ def picture(board: Board, counts: Counts) -> Group:
     )
     lower = Table.grid(padding=(0, 3))
     lower.add_row(_fills(board), _positions(board))
-    return Group(head, rates, Text(), _orders(board, counts), Text(), _prices(board), lower)
+    traded = Text(board.traded.line(), "dim")
+    return Group(head, rates, Text(), _orders(board, counts), traded, _prices(board), lower)
 
 
 def _orders(board: Board, counts: Counts) -> Table:

@@ -21,6 +21,7 @@ from streams.domain.exposure import (
     without,
 )
 from streams.domain.exposure_models import PendingReplace, RiskAccount, RiskOrder, RiskRequest
+from streams.domain.prices import mark_of
 from streams.domain.refusals import Code, refuse
 from streams.domain.resting import Crossing
 from streams.domain.risk import (
@@ -30,7 +31,6 @@ from streams.domain.risk import (
     Rules,
     check_risk,
     context_for,
-    mark_of,
     reserve_for,
 )
 from streams.domain.sessions import Session

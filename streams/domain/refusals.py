@@ -42,6 +42,9 @@ class Code(StrEnum):
     TOO_LATE = "TOO_LATE"
     NOTHING_TO_REPLACE = "NOTHING_TO_REPLACE"
     REPLACE_NOT_ALLOWED = "REPLACE_NOT_ALLOWED"
+    # Children of allocations and sliced orders.
+    UNFILLED = "UNFILLED"
+    REJECTED = "REJECTED"
     # Risk.
     UNKNOWN_SYMBOL = "UNKNOWN_SYMBOL"
     NOT_TRADABLE = "NOT_TRADABLE"
@@ -160,6 +163,11 @@ GUIDE: dict[Code, Guide] = {
         "This order cannot be replaced, or not to that quantity.",
         "Orders by notional cannot be replaced; qty must stay above what is filled.",
     ),
+    Code.UNFILLED: Guide(
+        "Child orders ended one after the other without a fill.",
+        "Ask again at another price, or when the market trades.",
+    ),
+    Code.REJECTED: Guide("The broker refused the order without a reason.", "Ask the broker."),
     Code.UNKNOWN_SYMBOL: Guide(
         "No instrument of this symbol among the controls.", "Check the symbol, or add it."
     ),
@@ -181,7 +189,9 @@ GUIDE: dict[Code, Guide] = {
         "Use a limit order, connect market data, or set the instrument's reference price.",
     ),
     Code.PRICE_COLLAR: Guide(
-        "The price is too much worse than the last price.", "Check the price for a slip."
+        "The price is too much worse than the last price, or than the middle of bid and ask while"
+        " the last is stale.",
+        "Check the price for a slip.",
     ),
     Code.STOP_PRICE_SIDE: Guide(
         "A buy stop is not above, or a sell stop not below, the last price.",

@@ -5,7 +5,8 @@ inclusive, a value equal to its limit passes. Each refusal names the version of 
 record that held the limit.
 
 What an order is valued at: a limit order at its limit, a stop order at its stop, others at the
-ask (buy) or bid (sell), else the last price, else the instrument's reference price. What it
+ask (buy) or bid (sell), else the last price, else the instrument's reference price. What is older
+than `max_price_age_s`, print or quote, is left out, but for orders with a limit. What it
 reserves is valued at the worst price it can fill at: for orders without a limit that is worse
 by the collar.
 """
@@ -29,6 +30,7 @@ from streams.domain.exposure import (
     worst_qty,
 )
 from streams.domain.exposure_models import Holding, Reserve, RiskAccount
+from streams.domain.prices import fresh, mark_of, seconds, told
 from streams.domain.refusals import Code, refuse
 from streams.domain.resting import Crossing
 from streams.domain.switches import lets_pass
@@ -81,7 +83,8 @@ class RiskContext(NamedTuple):
     `opening` the part of the quantity beyond, which opens or adds to a position.
     `reference` is the price the market stands at, None if unknown; `px` values the order;
     `worst_px` is the worst price it can fill at. `crossing` is an open order of the account
-    that this one would trade with.
+    that this one would trade with. `price` is what `reference` was taken from; without a
+    reference, the newest price, which is too old.
     """
 
     terms: OrderTerms
@@ -100,6 +103,7 @@ class RiskContext(NamedTuple):
     content: str
     crossing: Crossing | None = None
     replaces: bool = False
+    price: LastPrice | None = None
 
 
 Check = Callable[[RiskContext], Refusal | None]
@@ -108,40 +112,26 @@ Check = Callable[[RiskContext], Refusal | None]
 # --- prices -------------------------------------------------------------------------------------
 
 
-def reference_of(instrument: Instrument | None, now_ns: int) -> LastPrice | None:
-    """Return the instrument's reference price as a `LastPrice`, or None if it has none."""
+def reference_of(instrument: Instrument | None) -> LastPrice | None:
+    """Return the instrument's reference price as a `LastPrice` of time 0, None if it has none."""
     if instrument is None or instrument.reference_price is None:
         return None
-    return make(
-        LastPrice,
-        symbol=instrument.symbol,
-        last=instrument.reference_price,
-        ts_event_ns=now_ns,
-        ts_init_ns=now_ns,
-    )
+    price = instrument.reference_price
+    return make(LastPrice, symbol=instrument.symbol, last=price, ts_event_ns=0, ts_init_ns=0)
 
 
 def market_price(
     price: LastPrice | None, terms: OrderTerms, rules: Rules, now_ns: int
 ) -> LastPrice | None:
-    """Return the price to go by: the newest one if it is young enough, else the reference price.
+    """Return the price to go by: what is young enough of the newest, else the reference price.
 
     For an order with its own limit the newest will do at any age: it only bounds the limit.
     """
     if price is not None and mark_of(price) is not None:
-        age_ns = now_ns - price.ts_event_ns
-        if terms.type in _OWN_LIMIT or age_ns <= rules.limits.max_price_age_s * SECOND:
-            return price
-    return reference_of(rules.instrument, now_ns)
-
-
-def mark_of(price: LastPrice) -> Decimal | None:
-    """Return the price to value positions at: the last, else the middle, else the one side."""
-    if price.last is not None:
-        return price.last
-    if price.bid is not None and price.ask is not None:
-        return (price.bid + price.ask) / 2
-    return price.bid if price.bid is not None else price.ask
+        young = fresh(price, now_ns, rules.limits.max_price_age_s)
+        if young is not None or terms.type in _OWN_LIMIT:
+            return young or price
+    return reference_of(rules.instrument)
 
 
 def touch(price: LastPrice, side: Side) -> Decimal | None:
@@ -166,7 +156,8 @@ def context_for(
     order has filled that is about to be replaced; None for a new order.
     """
     now_ns, day = now
-    price = market_price(price, terms, rules, now_ns)
+    newest = price
+    price = market_price(newest, terms, rules, now_ns)
     reference = mark_of(price) if price else None
     px = terms.limit_price if terms.type in _OWN_LIMIT else None
     worst = px
@@ -201,6 +192,7 @@ def context_for(
         content,
         crossing,
         filled is not None,
+        price or newest,
     )
 
 
@@ -312,13 +304,16 @@ def reference_price(context: RiskContext) -> Refusal | None:
     if context.reference is not None or context.terms.type in _OWN_LIMIT:
         return None
     limits = context.rules.limits
-    text = f"no price of {context.terms.symbol} younger than {limits.max_price_age_s} s"
-    limit = limits.max_price_age_s
-    return refuse(Code.NO_REFERENCE_PRICE, text, limit=limit, version=limits.version)
+    limit, price, symbol = limits.max_price_age_s, context.price, context.terms.symbol
+    text, age = f"no price of {symbol} younger than {limit} s", None
+    if price is not None and price.ts_event_ns and mark_of(price) is not None:
+        age = f"{seconds(context.now_ns - price.ts_event_ns):.1f} s"
+        text = f"{text}: the newest is {age} old"
+    return refuse(Code.NO_REFERENCE_PRICE, text, limit=limit, actual=age, version=limits.version)
 
 
 def price_collar(context: RiskContext) -> Refusal | None:
-    """Limit and stop prices are at most `collar_percent` worse than the last price."""
+    """Limit and stop prices are at most `collar_percent` worse than the last price, or the mid."""
     last, limits, terms = context.reference, context.rules.limits, context.terms
     if last is None:
         return None
@@ -327,10 +322,15 @@ def price_collar(context: RiskContext) -> Refusal | None:
     for name, price in (("limit_price", terms.limit_price), ("stop_price", terms.stop_price)):
         if price is None or (price <= bound if context.buys else price >= bound):
             continue
-        text = f"{name} is more than {limits.collar_percent} % worse than the last price {last}"
+        text = f"{name} is more than {limits.collar_percent} % worse than the {_told(context)}"
         version = limits.version
         return refuse(Code.PRICE_COLLAR, text, limit=bound, actual=price, version=version)
     return None
+
+
+def _told(context: RiskContext) -> str:
+    limits, price = context.rules.limits, context.price
+    return told(price, context.now_ns, limits.max_price_age_s) if price else "last price"
 
 
 def stop_price_side(context: RiskContext) -> Refusal | None:

@@ -128,10 +128,9 @@ def heard(child: Child, event: OrderEvent) -> Child:
     update: dict[str, Any] = {}
     if not child.heard:
         update["heard"] = True
-    if event.event in _ABOUT_CANCELS and event.request_id == _request(child):
+    if child.cancel in ("asked", "heard") and _is_answer(child, event):
         refused = event.event is EventType.CANCEL_REJECTED
-        if child.cancel in ("asked", "heard"):
-            update["cancel"] = "refused" if refused else "heard"
+        update["cancel"] = "refused" if refused else "heard"
     if _is_taken(child, event):
         update["taken"] = event.refusal or _CONFLICT
     elif event.event is EventType.DUPLICATE:
@@ -145,6 +144,14 @@ def heard(child: Child, event: OrderEvent) -> Child:
             update |= {"order": after, "executions": known.all}
     changed = {name: value for name, value in update.items() if getattr(child, name) != value}
     return evolve(child, **changed) if changed else child
+
+
+def _is_answer(child: Child, event: OrderEvent) -> bool:
+    """Say whether an event answers the newest cancel; a venue may not name what it refuses."""
+    named = (event.request_id or "").partition("@")[0]  # the gate's mark of a new attempt
+    if event.event is EventType.CANCEL_REJECTED and not named:
+        return True
+    return event.event in _ABOUT_CANCELS and named == _request(child)
 
 
 def _is_taken(child: Child, event: OrderEvent) -> bool:
@@ -188,7 +195,7 @@ def refusal_of(child: Child) -> Refusal | None:
     order = order_of(child.order) if child.order is not None else None
     if order is None or order.status is not OrderStatus.REJECTED:
         return None
-    return order.refusal or make(Refusal, code="REJECTED", text="the broker gave no reason")
+    return order.refusal or make(Refusal, code=Code.REJECTED, text="the broker gave no reason")
 
 
 def canceled(child: Child, now_ns: int) -> Child:
@@ -199,7 +206,7 @@ def canceled(child: Child, now_ns: int) -> Child:
 
 
 def commands(child: Child) -> list[Submit | Cancel]:
-    """Return what the gate has not been seen to have; the same each time."""
+    """Return what the gate has not been seen to have, a cancel last; the same each time."""
     told: list[Submit | Cancel] = [] if child.heard else [child.submit]
     if child.cancel == "asked":
         told.append(

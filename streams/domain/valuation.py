@@ -10,6 +10,7 @@ from decimal import Decimal
 from streams.domain.build import make
 from streams.domain.decimals import EXACT, ZERO, plain, ratio, shown, total
 from streams.domain.positions import AccountState, PositionState
+from streams.domain.prices import mark_ns
 from streams.models.market import LastPrice
 from streams.models.positions import Account, Position
 
@@ -23,10 +24,16 @@ def mark_price(qty: Decimal, price: LastPrice | None) -> Decimal | None:
     return price.bid if qty > 0 else price.ask
 
 
+def mark_time(price: LastPrice | None, mark: Decimal | None) -> int | None:
+    """Return when the price was made that a position is valued at."""
+    return None if price is None or mark is None else mark_ns(price)
+
+
 def marked(state: PositionState, price: LastPrice | None) -> Position:
     """Return the position as users see it, valued at `price` if it gives a mark.
 
-    `ts_mark_ns` is the time of the price. Marks are derived: they are never kept.
+    `ts_mark_ns` is the time of the print or quote behind the mark: whoever reads a record tells
+    its age by it, for it grows stale without a newer one. Marks are derived: they are never kept.
     """
     mark = mark_price(state.qty, price)
     return make(
@@ -40,7 +47,7 @@ def marked(state: PositionState, price: LastPrice | None) -> Position:
         if mark is None
         else shown(EXACT.subtract(EXACT.multiply(state.qty, mark), state.cost)),
         mark_px=mark,
-        ts_mark_ns=price.ts_event_ns if price is not None and mark is not None else None,
+        ts_mark_ns=mark_time(price, mark),
         commission=plain(state.commission),
         buy_qty=plain(state.buy_qty),
         sell_qty=plain(state.sell_qty),

@@ -60,7 +60,7 @@ class OrderFill(Part):
     start_qty: WideDec = Field(description="Position when the target was set.")
     position_qty: WideDec
     open_qty: WideDec = Field(description="Signed quantity that open child orders may still fill.")
-    order_ids: tuple[str, ...] = Field((), description="Child orders, the newest last.")
+    order_ids: tuple[str, ...] = Field((), description="The newest child orders, eight at most.")
     refusal_code: str = ""
     refusal_text: str = ""
     state: Literal["working", "done", "refused", "replaced", "canceled"]

@@ -47,7 +47,9 @@ class Limits(Control):
         Decimal(10), gt=0, description="Most that a limit or stop price is worse than the last."
     )
     max_price_age_s: Dec = Field(
-        Decimal(900), gt=0, description="An older last price counts as none for market orders."
+        Decimal(900),
+        gt=0,
+        description="An older print or quote is stale: for orders without a limit it is none.",
     )
     max_orders_per_s: Dec = Field(Decimal(1000), gt=0, description="Commands per account.")
     rate_burst: Dec = Field(Decimal(2000), gt=0, description="Commands at once before the rate.")

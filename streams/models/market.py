@@ -62,6 +62,8 @@ class LastPrice(Message):
     last: Dec | None = None
     bid: Dec | None = None
     ask: Dec | None = None
+    ts_last_ns: Nanos | None = Field(None, description="Venue time of the print behind `last`.")
+    ts_quote_ns: Nanos | None = Field(None, description="Venue time of the newest quote.")
     volume: WideDec | None = Field(
         None, description="Shares printed since `volume_since_ns`, of prints that count."
     )
@@ -70,7 +72,7 @@ class LastPrice(Message):
         description="When this counting began, by the worker's clock; a worker that starts begins"
         " anew. Volumes of different ones cannot be compared.",
     )
-    ts_event_ns: Nanos
+    ts_event_ns: Nanos = Field(description="The newer of `ts_last_ns` and `ts_quote_ns`.")
     ts_init_ns: Nanos
 
 

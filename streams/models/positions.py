@@ -19,7 +19,10 @@ class Position(Message):
     realized_pl: WideDec
     unrealized_pl: WideDec | None = None
     mark_px: WideDec | None = None
-    ts_mark_ns: Nanos | None = None
+    ts_mark_ns: Nanos | None = Field(
+        None,
+        description="Time of the print or quote behind `mark_px`: by it the mark's age is told.",
+    )
     commission: WideDec
     buy_qty: WideDec = Field(description="Sum of all distinct buy fills, busts taken off.")
     sell_qty: WideDec

@@ -1,7 +1,7 @@
-"""Which worker owns an account, and how another one passes the question on.
+"""Which worker owns an account or a symbol, and how another one passes the question on.
 
-The owner of an account is the worker that has its partition of the orders role's tables. A
-request is passed on once at most: a worker that gets one passed on and does not own the account
+The owner is the worker of the role that has the key's partition of the role's tables. A
+request is passed on once at most: a worker that gets one passed on and does not own the key
 says so, because then a rebalance is under way.
 """
 
@@ -29,36 +29,34 @@ def ready(app: Any) -> bool:
     )
 
 
-def partition_of_account(app: Any, table: Table, account: str) -> int:
-    """Return the partition of an account."""
+def partition_of_key(app: Any, table: Table, key: str) -> int:
+    """Return the partition of a key."""
     count = app.consumer.topic_partitions(table.changelog_topic_name)
     if not count:
         raise ProblemError(503, "the worker does not know the cluster yet; ask again in a second")
-    return partition_of(account.encode(), count)
+    return partition_of(key.encode(), count)
 
 
-def owner_of(app: Any, table: Table, account: str) -> URL | None:
-    """Return the URL of the worker that owns an account, None if it is this one."""
-    partition = partition_of_account(app, table, account)
+def owner_of(app: Any, table: Table, key: str) -> URL | None:
+    """Return the URL of the worker that owns a key, None if it is this one."""
+    partition = partition_of_key(app, table, key)
     if ready(app) and partition in table.local.partitions:
         return None
     topic = table.changelog_topic_name
     for host, topics in app.assignor.tables_metadata().items():
         if partition in topics.get(topic, ()) and URL(host) != URL(str(app.conf.canonical_url)):
             return URL(host)
-    raise ProblemError(503, f"no worker is ready for account {account}; ask again in a second")
+    raise ProblemError(503, f"no worker is ready for {key}; ask again in a second")
 
 
-async def answered_by_owner(app: Any, table: Table, account: str, request: Any) -> Any:
+async def answered_by_owner(app: Any, table: Table, key: str, request: Any) -> Any:
     """Return the owner's answer to a request, or None if this worker is the owner."""
-    owner = owner_of(app, table, account)
+    owner = owner_of(app, table, key)
     if owner is None:
         return None
     if FORWARDED in request.headers:
-        raise ProblemError(
-            503, f"account {account} is moving between workers; ask again in a second"
-        )
-    url = owner.with_path(request.path).with_query(request.query)
+        raise ProblemError(503, f"{key} is moving between workers; ask again in a second")
+    url = owner.join(request.rel_url)  # encoded as it came: symbols may hold a slash
     try:
         async with (
             aiohttp.ClientSession(timeout=TIMEOUT) as session,
@@ -71,5 +69,5 @@ async def answered_by_owner(app: Any, table: Table, account: str, request: Any) 
             )
     except (aiohttp.ClientError, TimeoutError) as error:
         raise ProblemError(
-            503, f"the worker at {owner} owns account {account} and does not answer: {error}"
+            503, f"the worker at {owner} owns {key} and does not answer: {error}"
         ) from error

@@ -9,8 +9,8 @@ from streams.domain.slicing.parents import sliced_from
 from streams.domain.slicing.rows import Parent, parent_key
 from streams.transport.table import Table
 from streams.web.owner import answered_by_owner
+from streams.web.pages import page_of, respond, table_of
 from streams.web.problems import ProblemError
-from streams.web.views import page_of, respond, table_of
 from tables.allocations import ALLOCATOR
 from tables.slices import SLICES
 

@@ -4,9 +4,7 @@ from collections.abc import Callable, Iterable
 from decimal import Decimal
 from typing import Any
 
-import orjson
 from aiohttp import web
-from pydantic import BaseModel
 
 from streams import clock
 from streams.domain.aging import Gone
@@ -14,21 +12,22 @@ from streams.domain.exposure_models import RiskAccount
 from streams.domain.order_state import OrderState
 from streams.domain.order_view import order_of
 from streams.domain.positions import AccountState, PositionState
+from streams.domain.prices import is_stale, mid, seconds
 from streams.domain.valuation import account_of, buying_power, equity, marked
+from streams.models.market import LastPrice
 from streams.models.orders import TERMINAL, Order
 from streams.models.positions import Position
 from streams.topology import topology
 from streams.transport.table import Table
 from streams.web.health import live, ready_report
+from streams.web.market import market_pages, price_pages
 from streams.web.metrics import CONTENT_TYPE, exposition
 from streams.web.owner import answered_by_owner
+from streams.web.pages import page_of, respond, table_of
 from streams.web.problems import ProblemError
 from tables.orders import ORDERS, order_key
 from tables.positions import POSITIONS, position_key
 from tables.risk import RISK
-
-MAX_LIMIT = 1_000
-DEFAULT_LIMIT = 100
 
 
 def register(app: Any, role: str) -> None:
@@ -40,6 +39,10 @@ def register(app: Any, role: str) -> None:
         "/health/ready": _ready,
         "/metrics": _metrics,
     }
+    if role in ("orders", "market"):
+        pages |= price_pages()
+    if role == "market":
+        pages |= market_pages()
     if role == "orders":
         pages |= {
             "/accounts/{account}": _account,
@@ -50,48 +53,6 @@ def register(app: Any, role: str) -> None:
         }
     for path, handler in pages.items():
         app.page(path, name=handler.__name__)(handler)
-
-
-def respond(body: Any, status: int = 200) -> web.Response:
-    """Return a JSON response; messages as on the wire."""
-    return web.Response(
-        body=orjson.dumps(body, default=_plain), status=status, content_type="application/json"
-    )
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, BaseModel):
-        return value.model_dump(mode="json", exclude_none=True)
-    raise TypeError(type(value).__name__)
-
-
-def table_of(view: Any, name: str) -> Table:
-    """Return a table of the worker."""
-    table: Table = view.app.tables[name]
-    return table
-
-
-def _page(request: Any) -> tuple[int, str]:
-    """Return how many rows are asked for, and the key after which they begin."""
-    raw = request.query.get("limit", str(DEFAULT_LIMIT))
-    if not raw.isdigit() or not 1 <= int(raw) <= MAX_LIMIT:
-        raise ProblemError(400, f"limit={raw!r}: give a whole number from 1 to {MAX_LIMIT}")
-    return int(raw), request.query.get("after", "")
-
-
-def page_of(rows: Iterable[tuple[str, Any]], request: Any) -> dict[str, Any]:
-    """Return one page of rows: `next` is what `after` takes to go on, null at the end."""
-    limit, after = _page(request)
-    items: list[Any] = []
-    last = None
-    for key, item in rows:
-        if after and key <= after:
-            continue
-        if len(items) == limit:
-            return {"items": items, "next": last}
-        items.append(item)
-        last = key
-    return {"items": items, "next": None}
 
 
 async def _order(view: Any, request: Any, account: str, order_id: str) -> Any:
@@ -155,11 +116,23 @@ def _positions_of(view: Any, table: Table, account: str) -> Iterable[tuple[str, 
 
 
 def _marked(view: Any, state: PositionState) -> dict[str, Any]:
-    """Return a position with the age of its mark."""
-    position = marked(state, view.app.services.prices.get(state.symbol))
+    services = view.app.services
+    max_age_s = services.controls.limits(state.account).max_price_age_s
+    price = services.prices.get(state.symbol)
+    return position_body(state, price, clock.now_ns(), max_age_s)
+
+
+def position_body(
+    state: PositionState, price: LastPrice | None, now_ns: int, max_age_s: Decimal
+) -> dict[str, Any]:
+    """Return a position at a price, with its middle, the mark's age and whether that is stale."""
+    position = marked(state, price)
     body: dict[str, Any] = position.model_dump(mode="json", exclude_none=True)
+    if price is not None and (middle := mid(price)) is not None:
+        body["mid"] = f"{middle:f}"
     if position.ts_mark_ns is not None:
-        body["mark_age_s"] = round((clock.now_ns() - position.ts_mark_ns) / 1e9, 3)
+        body["mark_age_s"] = seconds(now_ns - position.ts_mark_ns)
+        body["stale"] = is_stale(position.ts_mark_ns, now_ns, max_age_s)
     return body
 
 
@@ -186,6 +159,8 @@ def _account_body(
     known = risk if isinstance(risk, RiskAccount) else None
     reserved = known.reserved if known else Decimal(0)
     free = buying_power(booked, positions, reserved, limits.buying_power_factor)
+    now_ns, max_age_s = clock.now_ns(), limits.max_price_age_s
+    marks = [one.ts_mark_ns for one in positions if one.ts_mark_ns is not None]
     return {
         **booked.model_dump(mode="json"),
         "equity": str(equity(booked, positions)),
@@ -193,6 +168,7 @@ def _account_body(
         "buying_power": str(free),
         "open_orders": known.open_orders if known else 0,
         "positions": sum(1 for one in positions if one.qty),
+        "stale_marks": sum(is_stale(ts_ns, now_ns, max_age_s) for ts_ns in marks),
         "trading_state": controls.trading_state(account).state,
         "limits_version": limits.version,
     }

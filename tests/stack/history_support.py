@@ -60,7 +60,7 @@ async def rows(settings: Settings, sql: str, **params: str) -> list[tuple[Any, .
     return await with_client(settings, ask)
 
 
-async def answer(settings: Settings, name: str, **params: str) -> list[dict[str, Any]]:
+async def answer(settings: Settings, name: str, /, **params: str) -> list[dict[str, Any]]:
     """Return the rows of a named query as mappings."""
 
     async def ask(client: AsyncClient) -> list[dict[str, Any]]:

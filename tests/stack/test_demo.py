@@ -21,7 +21,7 @@ LONG_S = 400  # a busy machine is no failure
 KEYS = {
     "orders", "filled", "canceled", "rejected", "open", "fills", "dead_letters",
     "positions_match_fills", "history_rows", "elapsed_s", "orders_per_s", "latency_ms",
-    "rejected_by_code", "first_fill_s", "seed", "shift_ns",
+    "rejected_by_code", "first_fill_s", "seed", "shift_ns", "strategy",
 }  # fmt: skip
 
 
@@ -61,6 +61,7 @@ def check(found: dict[str, Any], orders: int) -> None:
     assert found["history_rows"]["venue_orders_log"] >= found["filled"]
     assert 0 < found["latency_ms"]["p50"] <= found["latency_ms"]["p99"]
     assert found["first_fill_s"] > 0
+    assert found["strategy"]["signals"] > 0
     assert found["orders_per_s"] == pytest.approx(orders / found["elapsed_s"], rel=0.01)
 
 

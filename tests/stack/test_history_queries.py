@@ -32,6 +32,7 @@ from streams.topics import (
 )
 from tests.builders import NOW_NS, event, fill, last_price, refused, submit, trade
 from tests.stack.history_support import answer, new_database, records, store
+from tests.stack.test_market_queries import CASES as MARKET_CASES
 
 MS = 1_000_000
 #: Kafka gives a record whole milliseconds; so does this.
@@ -183,7 +184,10 @@ async def filled(stack: Settings) -> Settings:
         records(POSITIONS_UPDATES, POSITIONS + POSITIONS),
         records(
             MARKET_LAST,
-            [last_price("AIG", "49", ts_event_ns=T), last_price("AIG", "51", ts_event_ns=T + 1)],
+            [
+                last_price("AIG", "49", ts_event_ns=T),
+                last_price("AIG", "51", ts_event_ns=T + 1, ts_last_ns=T - 7 * 10**9),
+            ],
         ),
         records(RECONCILIATIONS, COMPARED + COMPARED),
         records(MARKET_REFUSED, COUNTS + COUNTS),
@@ -337,6 +341,13 @@ CASES: list[tuple[str, dict[str, str], str, list[tuple[Any, ...]]]] = [
             ("vwap", 1, "value", 0.1 + 0.2),
         ],
     ),
+    (
+        "positions", {"account": "A2"}, "symbol mark_px ts_mark",
+        [
+            ("AIG", D(51), datetime.fromtimestamp(T // 10**9 - 7, UTC).replace(tzinfo=None)),
+            ("BAC", D("9.5"), None),
+        ],
+    ),
     ("last_prices", {}, "symbol last", [("AIG", D(51))]),
     (
         "refused_ticks", {"symbol": "AIG"}, "reason refused ticks minutes sample",
@@ -370,8 +381,8 @@ def test_named_queries_give_what_was_worked_out_by_hand(stack: Settings) -> None
 
 
 def test_every_named_query_is_worked_out() -> None:
-    """No query is left untested; bars and kill switches have tests of their own."""
-    elsewhere = {"ohlcv", "sent_after_kill_switch"}
+    """No query is left untested; bars, kill switches and decisions have tests of their own."""
+    elsewhere = {"ohlcv", "sent_after_kill_switch", *(case[0] for case in MARKET_CASES)}
     assert {case[0] for case in CASES} | elsewhere == set(load("queries"))
 
 

@@ -7,9 +7,9 @@ import pytest
 from pydantic import TypeAdapter
 
 from agents.allocator import Allocator
-from streams.domain.allocating.goals import allocation_of, child_id
+from streams.domain.allocating.goals import MAX_SHOWN, allocation_from, allocation_of, child_id
 from streams.models.orders import Cancel
-from streams.topics import ALLOCATIONS_REQUESTED, ORDERS_EVENTS, STRATEGIES_FILLS
+from streams.topics import ALLOCATIONS_REQUESTED, MAX_RECORD_BYTES, ORDERS_EVENTS, STRATEGIES_FILLS
 from streams.transport.codec import encode
 from tables.allocations import ALLOCATOR
 from tests.builders import event, fill, record
@@ -76,6 +76,17 @@ def test_a_strategy_has_its_own_position() -> None:
     assert world.commands[0].strategy == "mean"  # type: ignore[union-attr]
 
 
+def test_a_bust_goes_to_the_strategy_of_its_order() -> None:
+    """Also where the event does not name it; a repetition is not passed on."""
+    world = World()
+    world.hear(event("fill", strategy="mean", fill=fill("e1", "5")))
+    bust = event("fill_busted", fill=fill("b1", "5", ref_exec_id="e1"))
+    told = world.hear(bust, bust).values(STRATEGIES_FILLS)
+    assert [(one.event, one.strategy) for one in told] == [("fill_busted", "mean")]
+    world.ask(targets(strategy="mean"))
+    assert world.last().order_fill[0].start_qty == 0
+
+
 def test_a_new_target_waits_for_the_end_of_the_old_child() -> None:
     """The child is canceled; a fill that crossed the cancel counts; then the rest goes out."""
     world = World()
@@ -96,6 +107,26 @@ def test_a_new_target_waits_for_the_end_of_the_old_child() -> None:
     assert submits(world.commands) == [("al:t2:AIG:1", "buy", 30)]
     world.run()
     assert states(world.last("t2")) == {"AIG": ("done", 50)}
+
+
+def test_a_fill_after_the_end_of_a_child_is_made_good() -> None:
+    """Nobody can foresee it; the child that is open by then would lead too far, and gives way."""
+    world = World()
+    world.ask(targets())
+    world.gate()
+    world.end("al:t1:AIG:1", "expired")
+    while world.events:
+        world.deliver()
+    world.gate()
+    late = fill("late", "20", cum_qty="20")
+    world.hear(said(world.known["al:t1:AIG:1"], "fill", fill=late))
+    world.position += 20
+    assert [type(one) for one in world.commands] == [Cancel]
+    world.gate()
+    world.cancel()
+    world.run()
+    assert submits(world.known.values())[-1] == ("al:t1:AIG:3", "buy", 80)
+    assert (world.position, states(world.last())) == (100, {"AIG": ("done", 100)})
 
 
 def test_a_fill_of_another_order_corrects_the_way() -> None:
@@ -170,8 +201,9 @@ def test_a_cancel_ends_with_what_was_filled() -> None:
     assert (len(world.updates), world.commands, world.letters) == (count, [], [])
 
 
-def test_a_cancel_that_is_refused_is_asked_again() -> None:
-    """After five seconds, under the next id."""
+@pytest.mark.parametrize("named", ["cancel-1", None, "cancel-1@77"])
+def test_a_cancel_that_is_refused_is_asked_again(named: str | None) -> None:
+    """After five seconds, under the next id, whatever the answer names."""
     world = World()
     world.ask(targets())
     world.gate()
@@ -180,7 +212,7 @@ def test_a_cancel_that_is_refused_is_asked_again() -> None:
     (first,) = world.commands
     world.commands.clear()
     submit = world.known["al:t1:AIG:1"]
-    no = said(submit, "cancel_rejected", request_id="cancel-1", refusal={"code": "X", "text": ""})
+    no = said(submit, "cancel_rejected", request_id=named, refusal={"code": "X", "text": ""})
     world.hear(no)
     world.tick()
     assert world.commands == []
@@ -221,6 +253,29 @@ def test_a_total_is_divided_among_accounts() -> None:
     assert [(one.command, one.account) for one in cancels] == [("cancel", "A1"), ("cancel", "A2")]
     world.ask(*(one.value for one in sent if one.value.account == "A1"))
     assert world.updates[-1].parent_id == "t1"
+
+
+def test_the_largest_requests_fit_their_records() -> None:
+    """500 symbols among 100 accounts: no row and no record comes near a megabyte."""
+    names = {f"{'S' * 17}{number:03d}": "123456789.123456789" for number in range(500)}
+    shares = {f"{'A' * 61}{number:03d}": "1" for number in range(100)}
+    world = World(instruments())
+    whole = targets(allocation_id="x" * 32, targets=names, shares=shares, limit_prices=names)
+    unit = world.ask(whole)
+    parts = unit.values(ALLOCATIONS_REQUESTED)
+    assert len(parts) == 100
+    world.ask(parts[0].model_copy(update={"account": "A1"}))
+    for _ in range(12):
+        for name in list(names):
+            key = f"A1|l|{parts[0].allocation_id}|{name}"
+            line = world.state[key]
+            ids = (*line.shown.order_ids, "o" * 64)[-MAX_SHOWN:]
+            shown = line.shown.model_copy(update={"order_ids": ids, "refusal_text": "t" * 300})
+            world.state[key] = line.model_copy(update={"shown": shown})
+    request = world.state[f"A1|a|{parts[0].allocation_id}"]
+    told = allocation_from(MemoryUnit(world.state), request)
+    sizes = [len(encode(one)) for one in (told, *parts, *world.state.values())]
+    assert max(sizes) < 0.9 * MAX_RECORD_BYTES
 
 
 def test_executions_count_once_and_busts_take_back() -> None:

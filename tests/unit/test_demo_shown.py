@@ -4,18 +4,21 @@ from decimal import Decimal
 
 from rich.console import Console
 
-from streams.cli.demo import next_steps, sample_ticks
+from streams.cli.demo import next_steps, sample_ticks, with_seconds
 from streams.demo.accounting import Tally
 from streams.demo.follow import behind
 from streams.demo.screen import RATE_OVER_S, Board, Meter, line, picture
+from streams.demo.strategy import NAME, Traded
 from streams.demo.summary import Summary
+from streams.models.positions import Position
+from streams.models.signals import Signal
 from streams.settings import Settings
-from tests.builders import event, fill, last_price
+from tests.builders import NOW_NS, event, fill, last_price
 
 
 def board() -> Board:
     """Return a board with some of everything on it."""
-    found = Board("demo-261118-153000", 2_000, Tally(), phase="trading")
+    found = Board("demo-261118-153000", 2_000, Tally(), Traded("strategy-demo"), phase="trading")
     found.prices = {symbol: last_price(symbol, bid="49.99") for symbol in ("AIG", "BAC", "IBM")}
     for number in range(20):
         found.fills.append(event("fill", account=f"{found.run}-0{number}", fill=fill(f"e{number}")))
@@ -43,6 +46,30 @@ def test_a_line_says_the_same_in_short() -> None:
         "  12.0 s  trading",
         "0/2000 orders sent, 0 filled, 0 canceled, 0 rejected, 0 open, 0 on the way, 1 fills",
     ]
+
+
+def test_what_a_strategy_did_counts_once() -> None:
+    """However often it is told; what another strategy says is not its own."""
+    traded = Traded("strategy-demo")
+    times = {"ts_event_ns": NOW_NS, "ts_init_ns": NOW_NS}
+    for name in (NAME, NAME, "other"):
+        one = {"signal_id": f"{name}:1", "strategy": name, "symbol": "AIG", "strength": "1"}
+        traded.saw_signal(Signal.model_validate(one | times))
+        traded.saw_event(event("fill", fill=fill("e1")))
+    for version, realized in ((2, "3.50"), (1, "9.00")):
+        held = {"account": "strategy-demo", "symbol": "AIG", "qty": "0", "avg_entry_px": "0"}
+        held |= {"realized_pl": realized, "commission": "0", "buy_qty": "9", "sell_qty": "9"}
+        held |= {"version": version, "fills": 2, "ts_updated_ns": NOW_NS}
+        traded.saw_position(Position.model_validate(held))
+    found = traded.as_json()
+    assert (found["signals"], found["orders"], found["fills"]) == (1, 1, 1)
+    assert (found["profit"], found["refused"]) == ("3.50", {})
+
+
+def test_ones_own_bars_are_left_alone() -> None:
+    """The demo adds bars of a second to the default alone."""
+    assert with_seconds(Settings()).bars.startswith("1s ")
+    assert with_seconds(Settings(bars="5m 1d")).bars == "5m 1d"
 
 
 def test_a_meter_forgets_what_is_long_ago() -> None:

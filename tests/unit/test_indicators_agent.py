@@ -37,6 +37,7 @@ def test_a_revision_that_says_the_same_restates_nothing() -> None:
     world = World("1m: sma(2)")
     world.take(at(0, "50"), at(1, "52"))
     assert world.take(at(1, "52", rev=2, volume="700")) == []
+    assert said(world.take(at(1, "54", rev=3))) == [("sma(2)", 1, 2, 52)]
 
 
 def test_a_bar_out_of_order_takes_its_place() -> None:
@@ -52,6 +53,8 @@ def test_a_value_that_no_longer_holds_is_withdrawn() -> None:
     world = World("1m: sma(2)")
     world.take(at(0, "50"), at(1, "52"))
     assert said(world.take(at(0, None, rev=2))) == [("sma(2)", 1, 2)]
+    again = world.take(at(0, None, rev=2), redelivered=True)
+    assert ("sma(2)", 1, 2) in said(again)
     assert world.newest() == {}
     assert said(world.take(at(0, "54", rev=3))) == [("sma(2)", 1, 3, 53)]
 
@@ -106,10 +109,18 @@ def test_which_bars_are_too_late_does_not_depend_on_batches() -> None:
     assert [letter.code for letter in world.dead] == ["LATE_BAR"]
 
 
+def test_a_late_bar_that_is_published_again_is_one_letter() -> None:
+    """The bars agent publishes what it restated last once more when it starts."""
+    world, late = World("1m: obv"), at(0, "1", rev=2, ts_init_ns=2**62)
+    world.take(*closes(10 + KEEP), late)
+    world.take(late)
+    assert len(world.dead) == 1
+
+
 def test_a_late_bar_is_told_again_when_it_is_redelivered() -> None:
     """Its letter may be lost; that of a bar of long ago has arrived."""
     world, late = World("1m: obv"), at(0, "1", rev=2, ts_init_ns=2**62)
-    world.take(*closes(10 + KEEP), late)
+    world.take(*closes(10 + KEEP), late, at(90))
     world.restart()
     world.take(late, redelivered=True)
     assert [letter.code for letter in world.dead] == ["LATE_BAR"] * 2
@@ -224,6 +235,16 @@ def test_what_is_at_hand_is_not_needed() -> None:
     for one in closes(50):
         world.agent.on_revoked(0)
         assert world.take(one) == wanted.take(one)
+
+
+def test_what_is_taken_back_leaves_nothing() -> None:
+    """The row of before a batch that failed is there again: what is at hand is not believed."""
+    world = World("1m: sma(2) ema(2)")
+    world.take(at(0, "50"), at(1, "52"))
+    before = dict(world.state)
+    told = world.take(at(2, "54"))
+    world.state.update(before)
+    assert said(world.take(at(2, "54"))) == said(told)
 
 
 def test_rows_stay_small() -> None:

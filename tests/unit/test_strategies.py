@@ -152,6 +152,7 @@ class Returns(Probe):
         ((Count(), iter(long() * 11)), "on_bar: ValueError: more than 10 decisions"),
         ((Huge(), ()), "its state: ValueError: it is larger than 200000 bytes"),
         (SystemExit(3), "on_bar: SystemExit: 3"),
+        (ValueError("\ud800 is no text"), "on_bar: ValueError: ? is no text"),
         (RecursionError("deep"), "on_bar: RecursionError: deep"),
     ],
 )

@@ -66,25 +66,41 @@ def test_the_signal_of_the_program_is_one() -> None:
     assert (made.strategy, made.cause_offset) == ("other", 2)
 
 
+OTHERS = f"""{PYTHON[0]}
+class NoWants:
+    state, params = BreakoutState, BreakoutParams
+
+class NoModels(Breakout):
+    state = dict
+
+class Odd(Breakout):
+    wants = frozenset({{"bars"}})
+    on_bars = Breakout.on_bar
+
+class Half:
+    wants, state, params = frozenset({{"bar"}}), BreakoutState, BreakoutParams
+"""
+BROKEN = ("NoWants", "NoModels", "Odd", "Half", "Absent")
+
+
 def test_strategies_of_other_packages_are_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By their entry points, as the page writes them; one that is broken is left out."""
+    """By their entry points, as the page writes them; what is broken is left out."""
     (points,) = [one["project"]["entry-points"] for one in TOML if "project" in one]
     ((group, named),) = points.items()
     lines = [f"{name} = {value}" for name, value in named.items()]
+    lines += [f"{name.lower()} = my_package.strategies:{name}" for name in BROKEN]
+    lines += ["nowhere = my_package.nothing:There"]
     folder = tmp_path / "my_package-1.dist-info"
     folder.mkdir()
     (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: my-package\nVersion: 1\n")
-    (folder / "entry_points.txt").write_text(
-        "\n".join([f"[{group}]", *lines, "broken = my_package.nothing:There"])
-    )
+    (folder / "entry_points.txt").write_text("\n".join([f"[{group}]", *lines]))
     package = tmp_path / "my_package"
     package.mkdir()
     (package / "__init__.py").write_text("")
-    (package / "strategies.py").write_text("class Breakout:\n    wants = frozenset()\n")
+    (package / "strategies.py").write_text(OTHERS)
     monkeypatch.syspath_prepend(tmp_path)
     found = known_strategies()
     assert set(found) == {*BUILT_IN, "breakout"}
     assert type(found["breakout"]).__name__ == "Breakout"
-    assert found["breakout"].wants == frozenset()

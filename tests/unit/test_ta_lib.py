@@ -108,6 +108,14 @@ if importlib.util.find_spec("talib"):
             wanted.take(one)
         assert world.newest() == wanted.newest()
 
+    def test_a_bar_without_a_price_is_passed_over() -> None:
+        """As by our own: the bars after it go on from those before it."""
+        wanted, world = (World("1m: ta_kama(10)", others=rule_of) for _ in range(2))
+        for one in BARS[:40]:
+            hole = {"ts_start_ns": one.ts_start_ns - 1, "close": None}
+            assert world.take(one.model_copy(update=hole)) == []
+            assert [x.values for x in world.take(one)] == [x.values for x in wanted.take(one)]
+
     REFUSED = [
         ("ta_nothing(3)", "TA-Lib has no function NOTHING"),
         ("ta_stream", "TA-Lib has no function STREAM"),

@@ -23,6 +23,7 @@ from streams.domain.allocating.rows import (
 )
 from streams.domain.build import evolve, make
 from streams.domain.decimals import EXACT, ZERO, plain
+from streams.domain.refusals import Code
 from streams.domain.spawning import (
     Child,
     canceled,
@@ -40,8 +41,8 @@ from streams.models.orders import Cancel, OrderType, Refusal, Submit
 MAX_VAIN = 3
 #: A cancel that was refused is asked again after this long, if it is still wanted.
 ASK_AGAIN_NS = 5_000_000_000
-#: The code of a symbol that ended for that reason.
-UNFILLED = "UNFILLED"
+#: Newest children of a symbol that a progress record names: with 500 symbols it has to fit.
+MAX_SHOWN = 8
 #: Begins the ids of child orders: `al:<allocation>:<symbol>:<number>`.
 PREFIX = "al:"
 
@@ -116,7 +117,7 @@ class Goals:
             refusal = refusal_of(child)
             if refusal is None and vain >= MAX_VAIN:
                 text = f"{vain} orders in a row ended and filled nothing"
-                refusal = make(Refusal, code=UNFILLED, text=text)
+                refusal = make(Refusal, code=Code.UNFILLED, text=text)
             if refusal is not None:
                 line = _ended(line, "refused", refusal)
         return evolve(holding, child=None, vain=vain), line
@@ -138,7 +139,7 @@ class Goals:
         off = rounded(EXACT.subtract(target, ends), self.instrument(holding.symbol))
         if (line.stop or off or not own) and not child.cancel:
             child = canceled(child, self.rows.now_ns)
-            self.commands += commands(child)
+            self.commands += commands(child)[-1:]
             holding = evolve(holding, child=child)
         return holding, line
 
@@ -155,7 +156,9 @@ class Goals:
             strategy=holding.strategy,
         )
         self.commands += commands(child)
-        shown = evolve(line.shown, order_ids=(*line.shown.order_ids[-31:], child.order_id))
+        shown = evolve(
+            line.shown, order_ids=(*line.shown.order_ids[1 - MAX_SHOWN :], child.order_id)
+        )
         return evolve(holding, child=child), evolve(line, sent=number, shown=shown)
 
     def _show(self, holding: Holding, line: Line) -> None:

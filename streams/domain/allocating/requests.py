@@ -7,7 +7,7 @@ from hashlib import blake2b
 from streams.domain.aging import Gone
 from streams.domain.allocating.dividing import cancels_of, parts_of, step_of
 from streams.domain.allocating.goals import Goals
-from streams.domain.allocating.rows import Line, Request, line_key, request_key
+from streams.domain.allocating.rows import Divided, Line, Request, line_key, part_key, request_key
 from streams.domain.build import evolve, make
 from streams.domain.decimals import ZERO, plain
 from streams.models.allocations import AllocationCommand, CancelTargets, OrderFill, SetTargets
@@ -53,7 +53,13 @@ def _repeated(goals: Goals, request: Request) -> Told:
         holding = goals.holding(request.account, request.strategy, symbol)
         if holding.allocation_id == request.allocation_id:
             goals.repeat(holding)
-    return request.parts
+    return _parts(goals, request)
+
+
+def _parts(goals: Goals, request: Request) -> tuple[SetTargets, ...]:
+    """Return the requests of each account, as they were divided."""
+    keys = (part_key(request.account, request.allocation_id, name) for name in request.parts)
+    return tuple(row.request for key in keys if isinstance(row := goals.rows.get(key), Divided))
 
 
 def _new(goals: Goals, command: SetTargets, content: str, asked_ns: int) -> Told:
@@ -68,12 +74,15 @@ def _new(goals: Goals, command: SetTargets, content: str, asked_ns: int) -> Told
         parent_id=command.parent_id,
         content=content,
         symbols=() if parts else tuple(command.targets),
-        parts=parts,
+        parts=tuple(part.account for part in parts),
         ts_requested_ns=asked_ns,
     )
     key = request_key(command.account, command.allocation_id)
     goals.rows.put(key, request)
     goals.changed[key] = None
+    for part in parts:
+        place = part_key(command.account, command.allocation_id, part.account)
+        goals.rows.put(place, make(Divided, request=part))
     for symbol in request.symbols:
         _set_target(goals, command, symbol)
     return parts
@@ -122,7 +131,7 @@ def _canceled(goals: Goals, command: CancelTargets, found: object, *, redelivere
         )
         for symbol in found.symbols:
             _stop(goals, found, symbol)
-    return cancels_of(found.parts)
+    return cancels_of(_parts(goals, found))
 
 
 def _stop(goals: Goals, request: Request, symbol: str) -> None:

@@ -43,7 +43,7 @@ class Line(Part):
 
 
 class Request(Part):
-    """An allocation as a whole. `parts`: the requests it was divided into."""
+    """An allocation as a whole. `parts`: the accounts it was divided among."""
 
     kind: Literal["request"] = "request"
     allocation_id: str
@@ -52,11 +52,18 @@ class Request(Part):
     parent_id: str = ""
     content: str
     symbols: tuple[str, ...]
-    parts: tuple[SetTargets, ...] = ()
+    parts: tuple[str, ...] = ()
     canceled: bool = False
     version: int = 0
     ts_requested_ns: int
     ts_updated_ns: int = 0
+
+
+class Divided(Part):
+    """The request of one account, of one that was divided among several."""
+
+    kind: Literal["divided"] = "divided"
+    request: SetTargets
 
 
 class OrderFills(Part):
@@ -73,7 +80,7 @@ class OrderFills(Part):
 
 
 AllocatorRow = Annotated[
-    Holding | Line | Request | OrderFills | Leaving | Gone, Field(discriminator="kind")
+    Holding | Line | Request | Divided | OrderFills | Leaving | Gone, Field(discriminator="kind")
 ]
 
 
@@ -105,6 +112,11 @@ def request_key(account: str, allocation_id: str) -> str:
 def line_key(account: str, allocation_id: str, symbol: str) -> str:
     """Return the key of one symbol of an allocation."""
     return f"{account}|l|{allocation_id}|{symbol}"
+
+
+def part_key(account: str, allocation_id: str, name: str) -> str:
+    """Return the key of the part that the account `name` has of an allocation."""
+    return f"{account}|d|{allocation_id}|{name}"
 
 
 def fills_key(account: str, order_id: str) -> str:

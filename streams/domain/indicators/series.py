@@ -183,7 +183,8 @@ def _told_before(row: SeriesRow, bar: Bar) -> bool:
     Then it is as old as it says. One that was made along with the newest bar is taken for that
     too, unless it is restated.
     """
-    return bar.ts_init_ns < row.upto_ns or (bar.ts_init_ns == row.upto_ns and bar.rev == 1)
+    along = bar.ts_init_ns == row.upto_ns and bar.rev == 1
+    return bar.ts_init_ns < row.upto_ns or along or was_late(row, bar)
 
 
 def _late(row: SeriesRow, bar: Bar, now_ns: int) -> SeriesRow:

@@ -164,7 +164,7 @@ class Parents:
             return
         child = canceled(child, self.rows.now_ns)
         self.rows.put(child_key(parent.start.account, child.order_id), child)
-        self.commands += commands(child)
+        self.commands += commands(child)[-1:]
 
     def _end(self, parent: Parent, status: str) -> None:
         self.keep(evolve(parent, status=status, live=False))

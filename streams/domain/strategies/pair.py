@@ -88,8 +88,9 @@ class Pair:
 
     def _end(self, status: str, text: str, *, errors: int = 0, unwanted: bool = False) -> None:
         row = self.row
+        text = text[:1000].encode(errors="replace").decode()  # half characters cannot be published
         self.row = evolve(
-            row, status=status, text=text[:1000], errors=row.errors + errors, unwanted=unwanted
+            row, status=status, text=text, errors=row.errors + errors, unwanted=unwanted
         )
         self.strategy, self.wants = None, frozenset()
         self.changed = self.told = True
