@@ -103,6 +103,11 @@ class Allocator(BulkAgent[AllocatorRow]):
         if self._sweeps.due(unit):
             _sweep(unit, self._sweeps.keys(unit))
 
+    def idle_until(self, partition: int, ts_ns: int) -> int:
+        """Return when time brings something about; at once while a cancel is to be repeated."""
+        busy = self._stuck.get(partition)
+        return ts_ns if busy else self._sweeps.idle_until(ts_ns)
+
     def on_assigned(self, partition: int, state: Iterable[tuple[str, AllocatorRow]]) -> None:
         """Find the positions that are on their way: what they said last may not have come out."""
         live = [key for key, row in state if isinstance(row, Holding) and row.live]

@@ -62,6 +62,10 @@ class Bars(BulkAgent[BarsRecord]):
         self._publish_again(unit, keeper)
         keeper.on_time(unit, _emitting(unit))
 
+    def quiet_until(self, partition: int, ts_ns: int) -> int:
+        """Return when the next bar may close."""
+        return self._keeper(partition).quiet_until(ts_ns)
+
     def on_assigned(self, partition: int, state: Iterable[tuple[str, BarsRecord]]) -> None:
         """Take up what is stored of a partition; its time goes on with the first unit."""
         self._keepers.pop(partition, None)

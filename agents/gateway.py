@@ -24,7 +24,7 @@ from typing import Any, TypeVar
 from streams.broker import Ack, Outcome, VenueInProcess
 from streams.domain.build import make
 from streams.domain.controls import ControlSet
-from streams.domain.matching.config import SECOND_NS
+from streams.domain.matching.config import DAY_NS, SECOND_NS
 from streams.domain.matching.ledger import long_id
 from streams.domain.matching.records import BookRecord, ClosedRecord, EngineRecord, OrderRecord
 from streams.domain.refusals import Code
@@ -99,28 +99,28 @@ class Gateway(Agent[VenueRecord]):
         self._state_every_ns = state_every_ns
         self._partitions: dict[int, _Partition] = defaultdict(_Partition)
         self._unit: Unit[VenueRecord] | None = None
+        self._symbols: dict[str, None] = {}
         self._last: Record | None = None
         self._ordered: dict[str, None] = {}
 
     def step(self, unit: Unit[VenueRecord], record: Record) -> None:
         """Take an order, a cancel, a replace or a tick."""
-        key = _key(record)
         if record.redelivered:
-            self._publish_again(unit, key)
+            self._publish_again(unit, _key(record))
             return
-        self._bind(unit)
-        self._last = record
-        symbols, value = self._partitions[unit.partition].symbols, record.value
+        self._last, value = record, record.value
         if isinstance(value, VenueOrder):
-            symbols[value.terms.symbol] = None
+            self._bind(unit)
+            self._partitions[unit.partition].symbols[value.terms.symbol] = None
             reported = self._command(unit, record, value)
             self._store(unit)
-            self._publish(unit, key, reported)
-        else:
-            symbols[value.symbol] = None
-            self._broker.tick(value)
-            if self._publish(unit, key):
-                self._store(unit)
+            self._publish(unit, _key(record), reported)
+            return
+        if unit is not self._unit:
+            self._bind(unit)
+        self._symbols[value.symbol] = None
+        if self._broker.tick(value) and self._publish(unit, _key(record)):
+            self._store(unit)
 
     def on_batch_end(self, unit: Unit[VenueRecord]) -> None:
         """Let what is due by our time take effect, and store the markets that moved."""
@@ -151,6 +151,19 @@ class Gateway(Agent[VenueRecord]):
         self._forget(unit)
         self._state(unit)
         self._unit = None
+
+    def quiet_until(self, partition: int, ts_ns: int) -> int:
+        """Return that without open orders no tick brings anything about."""
+        busy = self._broker.next_ns(self._partitions[partition].symbols) is not None
+        return ts_ns if busy else ts_ns + DAY_NS
+
+    def idle_until(self, partition: int, ts_ns: int) -> int:
+        """Return when time alone does something to an order."""
+        kept = self._partitions[partition]
+        if kept.unconfirmed:
+            return ts_ns
+        due_ns = self._broker.next_ns(kept.symbols)
+        return ts_ns + DAY_NS if due_ns is None else due_ns
 
     def on_assigned(self, partition: int, state: Iterable[tuple[str, VenueRecord]]) -> None:
         """Rebuild the engines of a partition."""
@@ -206,6 +219,7 @@ class Gateway(Agent[VenueRecord]):
         controls = self._controls()
         if unit is not self._unit or controls is not self._known:
             self._unit, self._known = unit, controls
+            self._symbols = self._partitions[unit.partition].symbols
             shift_ns, version = controls.session_shift_ns(), controls.version
             self._broker.bind(unit.get, unit.now_ns, shift_ns, version)
 

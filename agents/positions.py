@@ -38,6 +38,7 @@ from tables.aging import Sweeps, leave_later
 from tables.executions import ExecutionRows
 from tables.positions import PositionRow, position_key
 
+MINUTE_NS = 60_000_000_000
 #: Positions of a partition that one run of the timer looks at: fills come first.
 MAX_MARKED = 250
 
@@ -116,6 +117,11 @@ class Positions(Agent[PositionRow]):
             moved = mark_price(row.qty, self._deps.price(row.symbol))
             if moved is not None and moved != mark:
                 self._emit_position(unit, key, row)
+
+    def idle_until(self, partition: int, ts_ns: int) -> int:
+        """Return the end of the minute: a replay values its positions then."""
+        del partition
+        return (ts_ns // MINUTE_NS + 1) * MINUTE_NS
 
     def on_assigned(self, partition: int, state: Iterable[tuple[str, PositionRow]]) -> None:
         """Find the positions that are not flat; the next timer values them."""

@@ -20,7 +20,7 @@ from streams.domain.decimals import ZERO
 from streams.domain.matching.book import Book
 from streams.domain.matching.config import DAY_NS, VenueConfig
 from streams.domain.prices import last_ns, quote_ns
-from streams.domain.refused_ticks import Place, RefusedCounts
+from streams.domain.refused_ticks import MINUTE_NS, Place, RefusedCounts
 from streams.models.market import LastPrice, Quote, TickReason, Trade
 from streams.ports import Agent, Record, Unit
 from streams.topics import MARKET_LAST, MARKET_REFUSED
@@ -78,6 +78,11 @@ class Prices(Agent[None]):
         """Publish the counts of refused ticks that are due."""
         for count in self._refused.due(unit.partition, unit.now_ns):
             unit.emit(MARKET_REFUSED, count.symbol, count)
+
+    def quiet_until(self, partition: int, ts_ns: int) -> int:
+        """Return the end of the minute: a replay publishes its counts once."""
+        del partition
+        return (ts_ns // MINUTE_NS + 1) * MINUTE_NS
 
     def _count(self, unit: Unit[None], record: Record, reason: TickReason) -> None:
         place = Place(record.topic, record.partition, record.offset)

@@ -108,6 +108,11 @@ class Router(Agent[RouteRow]):
             if isinstance(routes, Routes) and routes.until < today:
                 unit.delete(key)
 
+    def idle_until(self, partition: int, ts_ns: int) -> int:
+        """Return when the next sweep can find something."""
+        del partition
+        return self._sweeps.idle_until(ts_ns)
+
     def on_revoked(self, partition: int) -> None:
         """Forget when the partition was swept."""
         self._sweeps.forget(partition)

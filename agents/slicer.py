@@ -90,6 +90,11 @@ class Slicer(BulkAgent[SlicerRow]):
         if self._sweeps.due(unit):
             _sweep(unit, self._sweeps.keys(unit))
 
+    def idle_until(self, partition: int, ts_ns: int) -> int:
+        """Return when time brings something about; it may every second while an order is live."""
+        busy = self._live.get(partition)
+        return ts_ns if busy else self._sweeps.idle_until(ts_ns)
+
     def on_assigned(self, partition: int, state: Iterable[tuple[str, SlicerRow]]) -> None:
         """Find the parents that are not over: what they said last may not have come out."""
         live = [key for key, row in state if isinstance(row, Parent) and row.live]

@@ -46,6 +46,7 @@ EVENTS: Mapping[str, tuple[Callback, str]] = {
 }
 #: So many records at once where nobody wants them, and where each is a call.
 UNHEARD, HEARD = 2_000, 100
+HOUR_NS = 3_600 * 1_000_000_000
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,17 @@ class Strategies(BulkAgent[StrategiesRecord]):
         host = self._host(unit)
         host.on_time(unit)
         _store(unit, host)
+
+    def quiet_until(self, partition: int, ts_ns: int) -> int:
+        """Return that ticks which no strategy wants bring nothing about."""
+        host = self._hosts.get(partition)
+        hears = host is not None and (host.wants("trade") or host.wants("quote"))
+        return ts_ns if hears else ts_ns + HOUR_NS
+
+    def idle_until(self, partition: int, ts_ns: int) -> int:
+        """Return that time is nothing to strategies that do not want it; old signals can wait."""
+        host = self._hosts.get(partition)
+        return ts_ns if host is not None and host.wants("timer") else ts_ns + HOUR_NS
 
     def on_assigned(self, partition: int, state: Iterable[tuple[str, StrategiesRecord]]) -> None:
         """Take up what is stored of a partition; it runs on with the first unit."""

@@ -108,6 +108,11 @@ class Tracker(Agent[OrderRow]):
         for found in self._audit(unit.partition).close(unit.now_ns):
             unit.emit(RECONCILIATIONS, found.account or f"{found.broker}:{found.partition}", found)
 
+    def idle_until(self, partition: int, ts_ns: int) -> int:
+        """Return when the next sweep can find something."""
+        del partition
+        return self._sweeps.idle_until(ts_ns)
+
     def on_revoked(self, partition: int) -> None:
         """Forget when the partition was swept, and what differed."""
         self._sweeps.forget(partition)

@@ -377,6 +377,12 @@ class Validator(Agent[RiskRecord]):
         del unit
         self._surroundings = None
 
+    def idle_until(self, partition: int, ts_ns: int) -> int:
+        """Return when the next sweep can find something; a kill switch that acts is never quiet."""
+        del partition
+        self._refresh()
+        return ts_ns if self._acting else self._sweeps.idle_until(ts_ns)
+
     def on_revoked(self, partition: int) -> None:
         """Forget the partition's indexes."""
         self._resting.pop(partition, None)

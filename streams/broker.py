@@ -173,11 +173,14 @@ class VenueInProcess(Broker, Protocol):
     def refuse(self, order: VenueOrder, refusal: Refusal) -> Ack:
         """Refuse such a command before the venue works on it: by an event, and for good."""
 
-    def tick(self, tick: Trade | Quote) -> None:
-        """Take market data."""
+    def tick(self, tick: Trade | Quote) -> bool:
+        """Take market data; return whether there are events to take."""
 
     def on_clock(self, symbols: Iterable[str]) -> None:
         """Let our time move the venue's for these symbols."""
+
+    def next_ns(self, symbols: Iterable[str]) -> int | None:
+        """Return when time next does something to open orders of these symbols; None: none are."""
 
     def orders_of(self, symbol: str) -> list[BrokerOrder]:
         """Return the orders of a symbol that are not over."""

@@ -134,6 +134,21 @@ class Agent(ABC, Generic[V]):
     def on_timer(self, unit: Unit[V]) -> None:
         """Do what time alone brings; called for each owned partition, about once a second."""
 
+    def quiet_until(self, partition: int, ts_ns: int) -> int:
+        """Return a time before which no tick makes it emit, nor the end of a batch; for replays.
+
+        Ticks from `ts_ns` on, in order of time, without corrections, of symbols that came before.
+        A time that is not after `ts_ns`: any tick may, so it is given one at a time.
+        """
+        return ts_ns
+
+    def idle_until(self, partition: int, ts_ns: int) -> int:
+        """Return a time before which its timer has nothing to do; asked by replays.
+
+        `ts_ns` is now. A time that is not after it: not known, so the timer runs every second.
+        """
+        return self.quiet_until(partition, ts_ns)
+
     async def attend(self, owned: Owned[V]) -> None:
         """Do for an owned partition what awaits, until cancelled: calls to a broker, its stream.
 

@@ -76,6 +76,8 @@ class Services:
         self.cache = Cache(settings)
         self.calendar = ExchangeCalendar()
         self.started = False
+        self.venue = VenueConfig(seed=settings.virtual_seed)
+        self.stopwatch: Callable[[], float] = clock.monotonic
         self._partitions = settings.partitions
         self._fresh_controls: dict[str, AnyControl] = {}
         self._fresh_prices: dict[str, LastPrice] = {}
@@ -127,6 +129,10 @@ class Services:
     def partition_of(self, key: str) -> int:
         """Return the partition of an account or symbol."""
         return partition_of(key.encode(), self._partitions)
+
+    def partition_of_symbol(self, symbol: str) -> int:
+        """Return the partition of a symbol: live as of an account."""
+        return self.partition_of(symbol)
 
     def copying(self) -> Callable[[], Coroutine[Any, Any, None]] | None:
         """Return the task that keeps Redis's copies current, if it is this role's."""
@@ -197,10 +203,9 @@ def _slicer(services: Services) -> Slicer:
 
 
 def _gateway(services: Services) -> Gateway:
-    config = VenueConfig(seed=services.settings.virtual_seed)
-    broker = VirtualBroker(config, services.calendar)
+    broker = VirtualBroker(services.venue, services.calendar)
     every_ns = _reconcile_every_ns(services.settings)
-    return Gateway(broker, _controls(services), config.remember_ns, every_ns)
+    return Gateway(broker, _controls(services), services.venue.remember_ns, every_ns)
 
 
 def _reconcile_every_ns(settings: Settings) -> int:
@@ -257,8 +262,8 @@ def _strategies(services: Services) -> Strategies:
             settings.strategies,
             _controls(services),
             known_strategies(),
-            services.partition_of,
-            clock.monotonic,
+            services.partition_of_symbol,
+            services.stopwatch,
             settings.strategy_budget_ms / 1000,
         )
     )

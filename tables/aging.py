@@ -13,6 +13,8 @@ from streams.ports import Unit
 #: A partition is swept this often; a sweep takes so many records at most: 21 million a day.
 SWEEP_EVERY_NS = 2 * SECOND
 SWEEP = 500
+#: New York's days begin on whole hours UTC.
+_HOUR_NS = 3_600 * SECOND
 
 
 class Sweeps:
@@ -29,6 +31,10 @@ class Sweeps:
             return False
         self._last[unit.partition] = unit.now_ns
         return True
+
+    def idle_until(self, ts_ns: int) -> int:
+        """Return when the next sweep can find something: what is noted is due after some day."""
+        return (ts_ns // _HOUR_NS + 1) * _HOUR_NS
 
     def forget(self, partition: int) -> None:
         """Forget a partition that was given up."""

@@ -31,6 +31,8 @@ class VirtualBroker:
         self._calendar = calendar
         self._engines: dict[str, Engine] = {}
         self._used: dict[str, Engine] = {}
+        #: Engines that know what `bind` gave, and are among those used.
+        self._bound: dict[str, Engine] = {}
         self._lookup: Callable[[str], object] = _nothing
         self._now_ns = 0
         self._shift_ns = 0
@@ -119,16 +121,14 @@ class VirtualBroker:
         self._now_ns = now_ns
         self._shift_ns = shift_ns
         self._controls_version = controls_version
+        self._bound.clear()
 
-    def tick(self, tick: Trade | Quote) -> None:
-        """Take market data."""
-        engine = self._engine(tick.symbol)
-        if isinstance(tick, Trade):
-            engine.on_trade(tick)
-        else:
-            engine.on_quote(tick)
-        if engine.events:
+    def tick(self, tick: Trade | Quote) -> bool:
+        """Take market data; return whether there are events to take."""
+        engine = self._bound.get(tick.symbol) or self._engine(tick.symbol)
+        if engine.on_trade(tick) if isinstance(tick, Trade) else engine.on_quote(tick):
             self._collect(tick.symbol)
+        return bool(self._happened)
 
     def on_clock(self, symbols: Iterable[str]) -> None:
         """Let our time move the venue's for these symbols."""
@@ -136,6 +136,11 @@ class VirtualBroker:
             if symbol in self._engines:
                 self._engine(symbol).on_clock()
                 self._collect(symbol)
+
+    def next_ns(self, symbols: Iterable[str]) -> int | None:
+        """Return when time next does something to open orders of these symbols; None: none are."""
+        engines = [self._engines[symbol] for symbol in symbols if symbol in self._engines]
+        return min((one.next_ns for one in engines if one.next_ns is not None), default=None)
 
     def orders_of(self, symbol: str) -> list[BrokerOrder]:
         """Return the open orders of a symbol, by arrival; none if it is not loaded."""
@@ -154,17 +159,20 @@ class VirtualBroker:
     def take_markets(self) -> list[BookRecord]:
         """Return the records of the markets that changed since the last call."""
         used, self._used = self._used, {}
+        self._bound.clear()
         markets = [engine.take_market() for engine in used.values()]
         return [market for market in markets if market is not None]
 
     def load(self, symbol: str, records: Iterable[EngineRecord]) -> None:
         """Rebuild a symbol from its records."""
         self._engines[symbol] = Engine(symbol, self._config, self._calendar, records)
+        self._bound.pop(symbol, None)
 
     def unload(self, symbol: str) -> None:
         """Forget a symbol, with what it did and nobody took."""
         self._engines.pop(symbol, None)
         self._used.pop(symbol, None)
+        self._bound.pop(symbol, None)
         self._happened = [event for event in self._happened if event.symbol != symbol]
 
     def _engine(self, symbol: str) -> Engine:
@@ -174,7 +182,7 @@ class VirtualBroker:
         engine.now_ns = self._now_ns
         engine.controls_version = self._controls_version
         engine.set_shift(self._shift_ns)
-        self._used[symbol] = engine
+        self._used[symbol] = self._bound[symbol] = engine
         return engine
 
     def _collect(self, symbol: str) -> None:

@@ -33,6 +33,7 @@ COMMANDS = (
     Command("allocate", "streams.cli.allocate:allocate", "Ask that positions become these."),
     Command("slice", "streams.cli.slice:app", "Send an order in slices over time."),
     Command("import", "streams.cli.importing:app", "Import market data, checked on the way."),
+    Command("replay", "streams.cli.replaying:app", "Replay stored ticks; test strategies on them."),
     Command("topics", "streams.cli.topics:app", "List, create and describe the topics."),
     Command("table", "streams.cli.table:app", "Orders, positions, accounts, prices as they stand."),
     Command("chart", "streams.cli.chart:chart", "Draw bars and fills, here or as a page."),

@@ -15,6 +15,7 @@ from streams.models.market import Quote, TickReason, Trade
 
 #: A price at or above this, or a size, is bad data; sums of products below it stay exact.
 MAX_NUMBER = Decimal(1_000_000_000)
+_ZERO = Decimal(0)  # a Decimal is compared with it sooner than with 0
 #: Reasons that refuse nothing.
 NOTED = frozenset({TickReason.LOCKED, TickReason.OUTDATED_SIDE, TickReason.UNKNOWN_CONDITION})
 SECOND_NS = 1_000_000_000
@@ -89,16 +90,16 @@ class TickChecks:
         A correction or cancel is no print of now: it bears the time of an earlier one, and is
         neither checked nor remembered.
         """
-        if trade.amends:
+        if trade.canceled or trade.correction_of is not None:
             return None
         ts, seq, price = trade.ts_event_ns, trade.seq, trade.price
         newest = self.newest_trade
         if ts <= newest[0] and _is_late(ts, seq, newest):
             return self._late(ts, seq, newest)
         self.newest_trade = ts, seq
-        if not 0 < price < MAX_NUMBER:
+        if not _ZERO < price < MAX_NUMBER:
             return TickReason.PRICE
-        if not 0 < trade.size < MAX_NUMBER:
+        if not _ZERO < trade.size < MAX_NUMBER:
             return TickReason.SIZE
         if trade.suspicious:
             return TickReason.MARKED
@@ -179,9 +180,9 @@ def _is_late(ts: int, seq: int, newest: Newest) -> bool:
 
 def _side(price: Decimal, size: Decimal | None) -> TickReason | None:
     """Return what is wrong with one side of a quote."""
-    if not 0 < price < MAX_NUMBER:
+    if not _ZERO < price < MAX_NUMBER:
         return None if price == 0 and not size else TickReason.PRICE
-    if size is None or not 0 < size < MAX_NUMBER:
+    if size is None or not _ZERO < size < MAX_NUMBER:
         return TickReason.SIZE
     return None
 

@@ -73,7 +73,8 @@ def words_of(text: str) -> list[str]:
 
 def find(words: list[str]) -> CommandDoc | None:
     """Return the command that the words begin with."""
-    by_default = KNOWN.get("import files") if words[0] == "import" and len(words) > 1 else None
+    short = {"import": "import files", "replay": "replay run"}
+    by_default = KNOWN.get(short.get(words[0], "")) if len(words) > 1 else None
     return KNOWN.get(" ".join(words[:2])) or KNOWN.get(words[0]) or by_default
 
 
@@ -122,6 +123,7 @@ def test_commands_in_messages_exist() -> None:
         ("demo --order 3", False),
         ("import ticks.csv --map price=px", True),  # short for `import files`
         ("import ticks.csv --mop price=px", False),
+        ("replay --from 2013-10-07 --speed 10x", True),  # short for `replay run`
         ("export", False),
     ],
 )

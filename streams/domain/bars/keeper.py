@@ -13,7 +13,7 @@ from streams.domain.bars.loading import load
 from streams.domain.bars.prints import escaped
 from streams.domain.bars.rows import BarsRecord, Rows
 from streams.domain.bars.spans import DAY_NS, Spans
-from streams.domain.bars.tape import Bucket, Tape
+from streams.domain.bars.tape import GRACE_NS, Bucket, Tape
 from streams.domain.decimals import ZERO
 from streams.models.market import Bar, Trade
 
@@ -145,6 +145,16 @@ class Keeper:
                 closing += 1
                 if closing == MAX_CLOSING:
                     return
+
+    def quiet_until(self, ts_ns: int) -> int:
+        """Return a time before which prints from `ts_ns` on, in order of time, close no bar."""
+        until = min((tape.due_ns for tape in self.tapes.values()), default=ts_ns + DAY_NS)
+        for plan in {id(tape.plan): tape.plan for tape in self.tapes.values()}.values():
+            try:
+                until = min(until, self.spans.span(plan.time[0], ts_ns).end_ns + GRACE_NS)
+            except ValueError:  # no session is known; such prints are set aside
+                continue
+        return until
 
     def take_again(self) -> Iterable[Bar]:
         """Return, once, what has to be published again."""

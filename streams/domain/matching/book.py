@@ -48,11 +48,12 @@ class Level:
 class Book:
     """The market of one symbol."""
 
-    __slots__ = ("_checks", "_config", "ask", "bid", "finding", "last")
+    __slots__ = ("_checks", "_config", "_whole", "ask", "bid", "finding", "last")
 
     def __init__(self, config: VenueConfig, record: BookRecord | None = None) -> None:
         empty = LevelRecord()
         self._config = config
+        self._whole = config.participation == 1
         self.bid = Level(record.bid if record else empty)
         self.ask = Level(record.ask if record else empty)
         self.last = Level(record.last if record else empty)
@@ -90,13 +91,13 @@ class Book:
         A correction or cancel of an earlier print moves nothing either: it is no trade of now.
         """
         found = self.finding = self._checks.trade(trade)
-        if trade.amends:
+        if trade.canceled or trade.correction_of is not None:
             return False
         if found is not None and found not in NOTED:
             return False
         last, size = self.last, trade.size
         last.px, last.size, last.ts_ns = trade.price, size, trade.ts_event_ns
-        last.left = self._takeable(size)
+        last.left = size if self._whole else self._takeable(size)
         return True
 
     @property
@@ -138,14 +139,14 @@ class Book:
 
     def _set(self, level: Level, price: Decimal, size: Decimal | None, ts: int) -> None:
         level.ts_ns = ts
-        if size is None or not (0 < price < MAX_NUMBER and 0 < size < MAX_NUMBER):
+        if size is None or not (ZERO < price < MAX_NUMBER and ZERO < size < MAX_NUMBER):
             level.clear()
         elif price != level.px or size != level.size:
-            level.px, level.size, level.left = price, size, self._takeable(size)
+            level.px, level.size = price, size
+            level.left = size if self._whole else self._takeable(size)
 
     def _takeable(self, size: Decimal) -> Decimal:
-        share = self._config.participation
-        return size if share == 1 else floor_times(size, share)
+        return floor_times(size, self._config.participation)
 
     def _uncross(self, bid_is_new: bool, ask_is_new: bool) -> None:
         if not (bid_is_new and ask_is_new):

@@ -134,25 +134,25 @@ class Engine:
         stranger = opened(order, 0, 0)
         self._ledger.report_refused(stranger, order.command, order.request_id, refusal)
 
-    def on_quote(self, quote: Quote) -> None:
-        """Take a quote."""
-        if quote.ts_event_ns >= self._next_ns and not self._reach(quote.ts_event_ns):
-            return
-        ledger = self._ledger
-        ledger.clock_ns = max(ledger.clock_ns, quote.ts_event_ns)
-        self._moved = True
-        if self._book.quote(quote) and ledger.orders:
-            self._matcher.on_quote()
+    def on_quote(self, quote: Quote) -> bool:
+        """Take a quote; return whether there are events."""
+        ts_ns, ledger = quote.ts_event_ns, self._ledger
+        if ts_ns < self._next_ns or self._reach(ts_ns):
+            ledger.clock_ns = max(ledger.clock_ns, ts_ns)
+            self._moved = True
+            if self._book.quote(quote) and ledger.orders:
+                self._matcher.on_quote()
+        return bool(ledger.events)
 
-    def on_trade(self, trade: Trade) -> None:
-        """Take a print."""
-        if trade.ts_event_ns >= self._next_ns and not self._reach(trade.ts_event_ns):
-            return
-        ledger = self._ledger
-        ledger.clock_ns = max(ledger.clock_ns, trade.ts_event_ns)
-        self._moved = True
-        if self._book.trade(trade) and ledger.orders:
-            self._matcher.on_trade()
+    def on_trade(self, trade: Trade) -> bool:
+        """Take a print; return whether there are events."""
+        ts_ns, ledger = trade.ts_event_ns, self._ledger
+        if ts_ns < self._next_ns or self._reach(ts_ns):
+            ledger.clock_ns = max(ledger.clock_ns, ts_ns)
+            self._moved = True
+            if self._book.trade(trade) and ledger.orders:
+                self._matcher.on_trade()
+        return bool(ledger.events)
 
     def on_clock(self) -> None:
         """Let our time move the venue's, where something is due by it."""
@@ -203,6 +203,11 @@ class Engine:
     def find(self, client_order_id: str) -> OpenOrder | None:
         """Return an open order, or None."""
         return self._ledger.orders.get(client_order_id)
+
+    @property
+    def next_ns(self) -> int | None:
+        """Return when time next does something to an open order; None: none is open."""
+        return self._next_ns if self._ledger.orders else None
 
     def open_orders(self) -> list[OpenOrder]:
         """Return the open orders, in order of arrival."""
