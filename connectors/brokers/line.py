@@ -63,10 +63,13 @@ class Line:
 
     async def ask(self, question: Coroutine[Any, Any, T], now_ns: Callable[[], int]) -> T:
         """Ask something that changes nothing; raise ConnectionError without an answer."""
-        await self.room(now_ns)
-        if not self.breaker.allows(now_ns()):
+        try:
+            await self.room(now_ns)
+            if not self.breaker.allows(now_ns()):
+                raise ConnectionError("not now: the broker does not answer")
+        except BaseException:
             question.close()
-            raise ConnectionError("not now: the broker does not answer")
+            raise
         self.goes_out(now_ns())
         try:
             answer = await question

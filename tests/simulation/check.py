@@ -28,11 +28,20 @@ from streams.topics import (
     ORDERS_REQUESTED,
     ORDERS_UPDATES,
     POSITIONS_UPDATES,
+    VENUE_REST_ORDERS,
     VENUE_VIRTUAL_ORDERS,
 )
 from streams.wiring import AGENTS
 from tables.venue import Published
 from tests.fakes import MemoryUnit
+from tests.simulation.check_sends import (
+    desks_work,
+    every_intent_ends,
+    one_order_at_the_broker,
+    the_broker_agrees,
+    the_last_comparison_found_nothing,
+)
+from tests.simulation.exchange import OPEN, Deal
 from tests.simulation.kafka import PARTITIONS
 from tests.simulation.worker import Task, Worker
 from tests.simulation.world import World
@@ -63,6 +72,8 @@ class Found:
             self.tables[task.spec.name] |= dict(task.lanes[number].state.scan())
         states = self.rows("tracker", OrderState)
         self.views = {f"{each.account}|{each.order_id}": order_of(each) for each in states}
+        #: What a broker across a network has, by client order id.
+        self.deals: dict[str, Deal] = world.exchange.deals if world.exchange is not None else {}
 
     def tasks(self) -> Iterator[tuple[Worker, Task, int]]:
         """Yield each agent with each partition that it has."""
@@ -79,7 +90,8 @@ class Found:
 def violations(world: World) -> list[str]:
     """Return what does not hold."""
     found = Found(world)
-    return [text for check in CHECKS for text in check(found)]
+    checks = CHECKS if world.exchange is None else (*SENDS, *CHECKS)
+    return [text for check in checks for text in check(found)]
 
 
 def at_rest(found: Found) -> Iterator[str]:
@@ -123,11 +135,13 @@ def _differing(one: OrderEvent, other: OrderEvent) -> str:
 def one_order_per_client_id(found: Found) -> Iterator[str]:
     """What goes to the venue under one client order id and request is always the same."""
     seen: dict[tuple[str, str], Any] = {}
-    for record in found.world.kafka.all_of(VENUE_VIRTUAL_ORDERS.name):
-        order = record.value
-        first = seen.setdefault((order.client_order_id, order.request_id), order)
-        if order is not first and order != first:
-            yield f"client ids: {order.client_order_id} {order.request_id} was sent as two orders"
+    kafka = found.world.kafka
+    for topic in (VENUE_VIRTUAL_ORDERS, VENUE_REST_ORDERS):
+        for record in kafka.all_of(topic.name):
+            order = record.value
+            first = seen.setdefault((order.client_order_id, order.request_id), order)
+            if order is not first and order != first:
+                yield f"client ids: {order.client_order_id} {order.request_id} was sent as two orders"
     at_venue = Counter(
         row.client_order_id
         for kind in (OrderRecord, ClosedRecord)
@@ -141,6 +155,11 @@ def one_order_per_client_id(found: Found) -> Iterator[str]:
 def every_order_ends_once(found: Found) -> Iterator[str]:
     """An order, or an exit of one, has one terminal outcome, or is open at the venue."""
     open_at_venue = {(row.account, row.order_id) for row in found.rows("gateway", OrderRecord)}
+    open_at_venue |= {
+        (deal.order.account, deal.order.order_id)
+        for deal in found.deals.values()
+        if deal.status in OPEN
+    }
     ends: Counter[tuple[str, str]] = Counter(
         (event.account, event.order_id) for event in found.events.values() if event.event in _ENDS
     )
@@ -174,6 +193,8 @@ def position_is_what_was_filled(found: Found) -> Iterator[str]:
             told = filled.pop(row.client_order_id, ZERO)
             if told != row.cum_qty:
                 yield f"position: {row.client_order_id} filled {row.cum_qty}, {told} was told"
+    for name in found.deals:
+        filled.pop(name, None)  # `the_broker_agrees` looks at it
     for name, qty in filled.items():
         yield f"position: {name} filled {qty}, and the venue does not know it"
     booked = {(row.account, row.symbol): row.qty for row in found.rows("positions", PositionState)}
@@ -324,5 +345,13 @@ CHECKS = (
     updates_are_current,
     nothing_stays_reserved,
     venue_events_are_told,
+)
+#: And in the runs with a broker across a network; first, for they say more.
+SENDS = (
+    one_order_at_the_broker,
+    the_broker_agrees,
+    every_intent_ends,
+    the_last_comparison_found_nothing,
+    desks_work,
 )
 assert {spec.name for spec in AGENTS} >= {"validator", "router", "gateway", "tracker", "positions"}

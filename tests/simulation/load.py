@@ -11,8 +11,9 @@ from random import Random
 from typing import Any
 
 from streams.domain.build import evolve, make
+from streams.domain.capabilities import REST, VIRTUAL
 from streams.domain.controls import ControlSet
-from streams.models.controls import Instrument, KillSwitch, Limits
+from streams.models.controls import Instrument, KillSwitch, Limits, Routing
 from streams.models.market import LastPrice, Quote, Trade
 from streams.models.orders import (
     Cancel,
@@ -67,11 +68,15 @@ class Input:
 
 
 @cache
-def first_controls() -> ControlSet:
-    """Return the rules that hold at the start: both symbols, and a small rate of orders."""
+def first_controls(*, routed: bool = False) -> ControlSet:
+    """Return the rules that hold at the start: both symbols, and a small rate of orders.
+
+    `routed`: all orders go to the broker across a network.
+    """
     instruments = [make(Instrument, scope=name, symbol=name, version=1) for name in SYMBOLS]
     limits = make(Limits, version=2, max_orders_per_s=Decimal(20), rate_burst=Decimal(6))
-    return ControlSet().with_records([*instruments, limits])
+    routing = make(Routing, version=3, default_broker=(REST if routed else VIRTUAL).broker)
+    return ControlSet().with_records([*instruments, limits, routing])
 
 
 @cache
@@ -87,10 +92,11 @@ def last_price(symbol: str, cents: int) -> LastPrice:
     return make(LastPrice, symbol=symbol, last=value, ts_event_ns=NOW_NS, ts_init_ns=NOW_NS)
 
 
-def history(rng: Random) -> list[Input]:
-    """Return a history."""
+def history(rng: Random, *, network: bool = False) -> list[Input]:
+    """Return a history; without ticks for a broker across a `network`, where they fill nothing."""
     lines = [_story(rng, number) for number in range(rng.randint(3, 8))]
-    lines.append(_ticks(rng, rng.randint(4, 12)))
+    if not network:
+        lines.append(_ticks(rng, rng.randint(4, 12)))
     if rng.random() < 0.25:
         lines.append([Input("control", make(KillSwitch, engaged=True, version=10))])
         if rng.random() < 0.5:
