@@ -75,6 +75,7 @@ class Desks:
         self.loop.frozen = self.stood_still = True
         for lane in self.task.lanes.values():
             lane.worker = elsewhere
+            lane.state = lane.state.copy()  # what it does is in its memory alone
 
     def go_on(self) -> None:
         """Go on as if nothing had been, until the end."""

@@ -31,6 +31,13 @@ class MemoryPartition:
         self._pending: dict[str, Any] = {}
         self._adapter = adapter
 
+    def copy(self) -> "MemoryPartition":
+        """Return the same in another place."""
+        other = MemoryPartition(self._adapter)
+        other.disk, other.marks, other.upto = dict(self.disk), dict(self.marks), self.upto
+        other._pending = dict(self._pending)
+        return other
+
     def get(self, key: str) -> Any:
         """Return the value of a key, or None."""
         value = self._pending.get(key)
