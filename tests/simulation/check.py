@@ -69,7 +69,7 @@ class Found:
                 self.fills[event.fill.exec_id] = event
         self.tables: dict[str, dict[str, Any]] = defaultdict(dict)
         for _, task, number in self.tasks():
-            self.tables[task.spec.name] |= dict(task.lanes[number].state.scan())
+            self.tables[task.spec.name] |= task.lanes[number].state.rows()
         states = self.rows("tracker", OrderState)
         self.views = {f"{each.account}|{each.order_id}": order_of(each) for each in states}
         #: What a broker across a network has, by client order id.
@@ -250,8 +250,9 @@ def tables_equal_a_rebuild(found: Found) -> Iterator[str]:
     for name, agent in fresh.items():
         for number in range(PARTITIONS):
             unit: MemoryUnit[Any] = MemoryUnit(now_ns=found.world.now_ns, partition=number)
+            step = agent.step
             for record in found.world.kafka.logs[ORDERS_EVENTS.name, number]:
-                agent.step(unit, record)
+                step(unit, record)
             live = _state(found, name, number)
             for key in {*unit.state, *live}:
                 if key.startswith(OF_OUR_TIME):
@@ -262,7 +263,7 @@ def tables_equal_a_rebuild(found: Found) -> Iterator[str]:
 
 def _state(found: Found, name: str, number: int) -> dict[str, Any]:
     return next(
-        dict(task.lanes[number].state.scan())
+        task.lanes[number].state.rows()
         for _, task, owned in found.tasks()
         if (task.spec.name, owned) == (name, number)
     )
@@ -274,7 +275,7 @@ def tables_equal_their_changelog(found: Found) -> Iterator[str]:
         state = task.lanes[number].state
         restored = type(state)(state._adapter)
         restored.catch_up(found.world.kafka.changelogs[task.lanes[number].changelog])
-        if dict(restored.scan()) != dict(state.scan()):
+        if restored.rows() != state.rows():
             yield f"tables: {task.spec.name} on {number} is not what its changelog says"
 
 
@@ -285,7 +286,9 @@ def engines_equal_their_table(found: Found) -> Iterator[str]:
         if not isinstance(agent, Gateway):
             continue
         stored = {
-            key: row for key, row in task.lanes[number].state.scan() if isinstance(row, OrderRecord)
+            key: row
+            for key, row in task.lanes[number].state.rows().items()
+            if isinstance(row, OrderRecord)
         }
         engines: Any = agent._broker
         held = {

@@ -78,10 +78,18 @@ class Task:
         self.spec = spec
         self.agent = agent
         self.reads = [topic.name for topic in spec.reads]
+        self.has_timer = type(agent).on_timer is not Agent.on_timer
         self.runner = _runner(spec.name)
         self.queue: deque[tuple[Partition, list[Record]]] = deque()
         self.lanes: dict[int, Lane] = {}
         self.applied: dict[Partition, int] = {}
+
+
+@cache
+def _simulated(role: Role, *, with_sender: bool) -> list[AgentSpec]:
+    """Return the agents of a role that are simulated."""
+    names = (*SIMULATED, SENDER) if with_sender else SIMULATED
+    return [spec for spec in agents_of(role) if spec.name in names]
 
 
 @cache
@@ -99,6 +107,7 @@ class Lane:
         self.changelog = (spec.table.name if spec.table else "", number)
         self.state = worker.stores[self.changelog]
         self.waits = spec.state_first and defences.on(Defence.STATE_FIRST)
+        self.acks = defences.on(Defence.ACKS)
         self.units: deque[Sending] = deque()
         #: Time of the newest unit that is finished; all before it are.
         self.settled_ns = 0
@@ -123,15 +132,15 @@ class Lane:
 
     def advance(self, now_ms: int) -> None:
         """Send outputs whose time has come; finish units that are acknowledged."""
-        for each in self.units:
+        units = self.units
+        for each in units:
             if not each.sent:
                 if self.waits and each.unsaved:
                     break
                 each.sent = True
                 self._send(each, now_ms)
-        acks = defences.on(Defence.ACKS)
-        while self.units and self.units[0].sent and not (acks and self.units[0].unacked):
-            first = self.units.popleft()
+        while units and units[0].sent and not (self.acks and units[0].unacked):
+            first = units.popleft()
             if first.changes is not None and not first.unsaved:
                 self.state.settle(first.changes, first.end)
             first.done()
@@ -167,8 +176,7 @@ class Worker:
         self.redelivered = 0
         self.stores: dict[Partition, MemoryPartition] = {}
         self.outbox: dict[Partition, deque[Parcel]] = defaultdict(deque)
-        names = SIMULATED if timeline is None else (*SIMULATED, SENDER)
-        self.specs = [spec for spec in agents_of(role) if spec.name in names]
+        self.specs = _simulated(role, with_sender=timeline is not None)
         self.sources = sorted({topic.name for spec in self.specs for topic in spec.reads})
         self.wipe()
 
@@ -295,6 +303,8 @@ class Worker:
     def timer(self, now_ns: int) -> None:
         """Let the agents do what time alone brings."""
         for task in self.tasks:
+            if not task.has_timer:
+                continue
             for number, lane in task.lanes.items():
                 if not self._is_free(task, number):
                     continue
@@ -321,19 +331,26 @@ class Worker:
         else:
             assert sending.changes is not None
             self.kafka.changelogs[tp].append(sending.changes)
-        if acknowledged:
-            sending.unacked -= 1
-            if parcel.out is None:
-                sending.unsaved = False
-                sending.end = len(self.kafka.changelogs[tp])
-            parcel.lane.advance(parcel.timestamp_ms)
+        if not acknowledged:
+            return
+        sending.unacked -= 1
+        if parcel.out is None:
+            sending.unsaved = False
+            sending.end = len(self.kafka.changelogs[tp])
+        elif sending.unacked:
+            return  # an output that is not the last one lets nothing go on
+        parcel.lane.advance(parcel.timestamp_ms)
 
-    def flush(self) -> None:
-        """Let Kafka append and acknowledge everything."""
+    def flush(self) -> bool:
+        """Let Kafka append and acknowledge everything; say whether there was anything."""
+        moved = False
         while waiting := [tp for tp, queue in self.outbox.items() if queue]:
+            moved = True
             for tp in waiting:
-                while self.outbox[tp]:
-                    self._append(tp, self.outbox[tp].popleft(), acknowledged=True)
+                queue = self.outbox[tp]
+                while queue:
+                    self._append(tp, queue.popleft(), acknowledged=True)
+        return moved
 
     def commit(self) -> None:
         """Commit the ledger's floors."""
