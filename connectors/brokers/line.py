@@ -65,11 +65,12 @@ class Line:
         """Ask something that changes nothing; raise ConnectionError without an answer."""
         try:
             await self.room(now_ns)
-            if not self.breaker.allows(now_ns()):
-                raise ConnectionError("not now: the broker does not answer")
-        except BaseException:
+        except asyncio.CancelledError:
             question.close()
             raise
+        if not self.breaker.allows(now_ns()):
+            question.close()
+            raise ConnectionError("not now: the broker does not answer")
         self.goes_out(now_ns())
         try:
             answer = await question

@@ -24,6 +24,8 @@ from streams.models.orders import TERMINAL, EventType, OrderEvent, OrderStatus, 
 from streams.ports import Agent, Malformed
 from streams.topics import (
     DEAD_LETTERS,
+    MARKET_QUOTES,
+    MARKET_TRADES,
     ORDERS_EVENTS,
     ORDERS_REQUESTED,
     ORDERS_UPDATES,
@@ -43,6 +45,7 @@ from tests.simulation.check_sends import (
 )
 from tests.simulation.exchange import OPEN, Deal
 from tests.simulation.kafka import PARTITIONS
+from tests.simulation.load import is_poison
 from tests.simulation.worker import Task, Worker
 from tests.simulation.world import World
 
@@ -141,7 +144,8 @@ def one_order_per_client_id(found: Found) -> Iterator[str]:
             order = record.value
             first = seen.setdefault((order.client_order_id, order.request_id), order)
             if order is not first and order != first:
-                yield f"client ids: {order.client_order_id} {order.request_id} was sent as two orders"
+                name = f"{order.client_order_id} {order.request_id}"
+                yield f"client ids: {name} was sent as two orders"
     at_venue = Counter(
         row.client_order_id
         for kind in (OrderRecord, ClosedRecord)
@@ -163,8 +167,8 @@ def every_order_ends_once(found: Found) -> Iterator[str]:
     ends: Counter[tuple[str, str]] = Counter(
         (event.account, event.order_id) for event in found.events.values() if event.event in _ENDS
     )
-    submits = (one.value for one in found.world.pushed if isinstance(one.value, Submit))
-    asked = {(order.account, order.order_id): None for order in submits}
+    submits = (one.value for one in found.world.pushed if one.kind == "command")
+    asked = {(one.account, one.order_id): None for one in submits if isinstance(one, Submit)}
     exits = (view for view in found.views.values() if view and view.parent_order_id)
     for name in asked | {(one.account, one.order_id): None for one in exits}:
         view = found.views.get("|".join(name))
@@ -212,10 +216,11 @@ def position_is_what_was_filled(found: Found) -> Iterator[str]:
 def every_input_is_answered_once(found: Found) -> Iterator[str]:
     """A command has one answer: a verdict, a duplicate, or a dead letter."""
     asked: Counter[tuple[str, ...]] = Counter()
-    bad: set[tuple[int, int]] = set()
+    bad: set[tuple[str, int, int]] = set()
+    told: set[tuple[str, int, int]] = set()
     for record in found.world.kafka.all_of(ORDERS_REQUESTED.name):
-        if record.value is None or isinstance(record.value, Malformed):
-            bad.add((record.partition, record.offset))
+        if record.value is None or isinstance(record.value, Malformed) or is_poison(record.value):
+            bad.add((record.topic, record.partition, record.offset))
         else:
             kind = "submit" if isinstance(record.value, Submit) else "request"
             asked[record.value.account, record.value.order_id, kind] += 1
@@ -227,19 +232,27 @@ def every_input_is_answered_once(found: Found) -> Iterator[str]:
     for name in {*asked, *answered}:
         if asked[name] != answered[name]:
             yield f"inputs: {name} came {asked[name]} times, was answered {answered[name]} times"
+    ticks = {
+        (record.topic, record.partition, record.offset)
+        for topic in (MARKET_TRADES, MARKET_QUOTES)
+        for record in found.world.kafka.all_of(topic.name)
+        if is_poison(record.value)
+    }
     for code, source, text in _dead_letters(found):
-        if code not in BAD_INPUT:
+        if code not in BAD_INPUT and not (code == "AGENT_ERROR" and source in bad | ticks):
             yield f"inputs: dead letter {code}: {text}"
-        bad.discard(source)
+        told.add(source)
+    bad = (bad | ticks) - told
     for place in bad:
         yield f"inputs: nobody set the bad record at {place} aside"
 
 
-def _dead_letters(found: Found) -> Iterator[tuple[str, tuple[int, int], str]]:
+def _dead_letters(found: Found) -> Iterator[tuple[str, tuple[str, int, int], str]]:
     for record in found.world.kafka.all_of(DEAD_LETTERS.name):
         told = {name: value.decode() for name, value in record.headers}
-        place = int(told["__streams.errors.partition"]), int(told["__streams.errors.offset"])
-        text = f"{told['orderflow.agent']} at {told['__streams.errors.topic']} {place}"
+        number, offset = told["__streams.errors.partition"], told["__streams.errors.offset"]
+        place = told["__streams.errors.topic"], int(number), int(offset)
+        text = f"{told['orderflow.agent']} at {place}"
         yield told["orderflow.code"], place, f"{text}: {told['__streams.errors.message']}"
 
 

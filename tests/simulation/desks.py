@@ -48,14 +48,14 @@ class Desks:
         self.numbers = self.worker.owned
         for number in self.numbers:
             post = Post(self, self.lock, number)
-            self._posts.append((post, self.loop.create_task(self._attend(post))))
+            attending = self.loop.create_task(self.task.agent.attend(post))
+            attending.add_done_callback(self._ended)
+            self._posts.append((post, attending))
 
-    async def _attend(self, post: Post) -> None:
-        try:
-            await self.task.agent.attend(post)
-        except BaseException as error:
-            if not _only_given_up(error):
-                self.failed.append(f"{type(error).__name__}: {error}")
+    def _ended(self, attending: "asyncio.Task[None]") -> None:
+        error = None if attending.cancelled() else attending.exception()
+        if error is not None and not _only_given_up(error):
+            self.failed.append(f"{type(error).__name__}: {error}")
 
     def stop(self) -> None:
         """End the desks; what they were waiting for is dropped."""

@@ -34,10 +34,15 @@ T = TypeVar("T")
 
 MS = 1_000_000
 #: A call is given up after so long; what is on its way arrives before.
-TIMEOUT_S = 0.4
-TIMEOUT_NS = 400 * MS
+TIMEOUT_S = 0.2
+TIMEOUT_NS = 200 * MS
 OPEN = frozenset({OrderStatus.ACCEPTED, OrderStatus.PARTIALLY_FILLED})
 _PX = Decimal("50.00")
+
+
+def some(rng: Random, least: int, below: int) -> int:
+    """Return a number from `least` to `below` (exclusive); cheaper than `randrange`."""
+    return least + int(rng.random() * (below - least))
 
 
 @dataclass(slots=True)
@@ -116,7 +121,7 @@ class Exchange:
         parts = rng.choice((0, 1, 1, 2, 3)) if not at_once else rng.choice((1, 2))
         when_ns, whole = self.timeline.now_ns, terms.qty or ZERO
         for number in range(parts):
-            when_ns += rng.randrange(1, 120) * MS
+            when_ns += some(rng, 1, 120) * MS
             last = number == parts - 1 and rng.random() < 0.8
             qty = whole if last else max(whole // parts, Decimal(1))
             self.timeline.at(when_ns, lambda qty=qty: self._fill(deal, qty))
@@ -144,7 +149,7 @@ class Exchange:
             deal.status = OrderStatus.EXPIRED
             self._tell(deal, EventType.EXPIRED)
 
-    def change(self, order: VenueOrder, sent_ns: int) -> Ack:
+    def change(self, order: VenueOrder, _: int) -> Ack:
         """Cancel or replace an order, once per request."""
         name, request = order.client_order_id, order.request_id
         deal = self.deals.get(name)
@@ -206,7 +211,7 @@ class Exchange:
         )
         ends = kind in (EventType.FILL, EventType.CANCELED, EventType.EXPIRED)
         if not (ends and self.rng.random() < 0.04):  # or else the stream leaves it out
-            when_ns = max(now_ns + self.rng.randrange(1, 60) * MS, self._last.get(name, 0))
+            when_ns = max(now_ns + some(self.rng, 1, 60) * MS, self._last.get(name, 0))
             self._last[name] = when_ns  # of one order they stay in order
             self.timeline.at(when_ns, lambda: self._publish(event))
         return event
@@ -291,14 +296,14 @@ class Connection:
     def wake(self) -> None:
         """Let what the broker has told come, soon."""
         if self.place is not None:
-            delay_s = 0.001 * self.exchange.rng.randrange(1, 20)
+            delay_s = 0.001 * some(self.exchange.rng, 1, 20)
             self.loop.call_later(delay_s, self._receive)
 
     def _receive(self) -> None:
         log, rng = self.exchange.log, self.exchange.rng
         if self.place is None:
             return
-        if self.loop.timeline.now_ns < self.stalled_ns and not self.exchange.calm:
+        if self.loop.timeline.now_ns < self.stalled_ns:
             self.loop.call_later(0.1, self._receive)
             return
         if rng.random() < 0.08:  # the connection broke, and what it told last comes again
@@ -331,19 +336,19 @@ class Connection:
         chance = 1.0 if exchange.calm else rng.random()
         if timeline.now_ns < exchange.away_until_ns and not exchange.calm:
             chance *= 0.15
-        there_ns, back_ns = rng.randrange(1, 30) * MS, rng.randrange(1, 30) * MS
+        there_ns, back_ns = some(rng, 1, 30) * MS, some(rng, 1, 30) * MS
         if chance < 0.05:
             return Lost(unsent=True, throttled=rng.random() < 0.3)
         if chance < 0.1:
             there_ns = back_ns = 2 * TIMEOUT_NS
-        elif chance < 0.26:
+        elif chance < 0.31:
             back_ns = TIMEOUT_NS
-        elif chance < 0.32:
-            there_ns += rng.randrange(200, 360) * MS
+        elif chance < 0.37:
+            there_ns += some(rng, 80, 160) * MS
         if (
             there_ns + back_ns >= TIMEOUT_NS and rng.random() < 0.6
         ):  # nor does the stream get through
-            self.stalled_ns = timeline.now_ns + rng.randrange(400, 3_000) * MS
+            self.stalled_ns = timeline.now_ns + some(rng, 400, 3_000) * MS
         box: list[T] = []
         if there_ns < TIMEOUT_NS:
             timeline.at(timeline.now_ns + there_ns, lambda: box.append(do()))

@@ -27,7 +27,9 @@ from tests.simulation.world import World
 
 KINDS = ("crash", "crash", "crash", "takeover", "zombie", "rebalance", "outage", "again")
 #: And in runs with a broker across a network.
-NETWORK_KINDS = (*KINDS, "away", "midcall", "midcall", "midcall")
+NETWORK_KINDS = (*KINDS, "away", *("midcall",) * 7)
+#: After an outage what was not sent is too old to be.
+WHILE_CALLING = ("crash", "takeover", "zombie", "outage", "outage", "outage")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +48,10 @@ class Fault:
 
 def plan(rng: Random, steps: int, *, network: bool = False) -> list[Fault]:
     """Return the faults of a run, in order of time."""
-    count = min(1 + int(rng.expovariate(1.0)), 6)
+    count = min(1 + int(rng.expovariate(0.6)), 6)
     faults = [
         Fault(
-            at=rng.randrange(steps),
+            at=rng.randrange(steps * 2 // 3 if network else steps),
             kind=rng.choice(NETWORK_KINDS if network else KINDS),
             role=rng.choice(("orders", "gateway") if network else ("orders", "orders", "gateway")),
             worker=rng.randrange(2),
@@ -115,7 +117,7 @@ def _midcall(world: World, fault: Fault, rng: Random) -> None:
     if exchange is None:
         return
     before, last = exchange.submits, world.steps + 300
-    kind, late = rng.choice(("crash", "takeover", "zombie", "outage")), rng.randint(0, 12)
+    kind, late = rng.choice(WHILE_CALLING), rng.randint(0, 8)
 
     def look() -> None:
         if exchange.submits == before and world.steps < last:

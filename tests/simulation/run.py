@@ -10,11 +10,11 @@ from tests.simulation.load import Input, history, with_brackets
 from tests.simulation.world import World
 
 #: Every so many runs the values go through their JSON, as between processes.
-ENCODED_EVERY = 40
+ENCODED_EVERY = 41
 #: And in every so many some orders have exits.
 BRACKETS_EVERY = 4
 #: And in every so many there is a broker across a network beside the virtual venue.
-NETWORK_EVERY = 3
+NETWORK_EVERY = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ def plan_of(seed: int) -> Plan:
     inputs = history(rng, network=network)
     if seed % BRACKETS_EVERY == BRACKETS_EVERY - 1:
         inputs = with_brackets(inputs, Random(f"brackets {seed}"))
-    steps = (80 if network else 40) + 8 * len(inputs)
+    steps = (60 if network else 30) + 6 * len(inputs)
     return Plan(seed, tuple(inputs), tuple(faults.plan(rng, steps, network=network)), steps)
 
 

@@ -12,9 +12,9 @@ from typing import Any
 from agents.gateway import Gateway
 from agents.positions import Positions, PositionsDeps
 from agents.router import Router, RouterDeps
+from agents.sender import Sender, SenderDeps
 from agents.tracker import Tracker
 from agents.validator import Validator
-from agents.sender import Sender, SenderDeps
 from connectors.brokers.desk import Desk
 from connectors.brokers.line import Line
 from connectors.brokers.virtual import VirtualBroker
@@ -34,7 +34,7 @@ from tests.builders import NOW_NS, SECOND
 from tests.simulation.desks import Desks
 from tests.simulation.exchange import TIMEOUT_S, Exchange
 from tests.simulation.kafka import PARTITIONS, Kafka, partition
-from tests.simulation.load import AROUND, SYMBOLS, Input, first_controls, last_price
+from tests.simulation.load import AROUND, SYMBOLS, Input, first_controls, is_poison, last_price
 from tests.simulation.loop import Timeline
 from tests.simulation.worker import Worker
 from tests.unit.matching_world import EveryDay
@@ -50,6 +50,26 @@ SEND_WITHIN_NS = 4 * SECOND
 COMPARE_EVERY_S = 2.5
 #: In so much time what was missed is mended by one comparison, and seen to be by the next.
 SETTLED_NS = 9 * SECOND
+
+
+class RaisingValidator(Validator):
+    """The validator, raising when it has worked on some records; all it did is to be taken back."""
+
+    def step(self, unit: Any, record: Record) -> None:
+        """Work on a record, and raise if it is poison."""
+        super().step(unit, record)
+        if record.topic == ORDERS_REQUESTED.name and is_poison(record.value):
+            raise ArithmeticError("poison")
+
+
+class RaisingGateway(Gateway):
+    """The gateway, likewise."""
+
+    def step(self, unit: Any, record: Record) -> None:
+        """Work on a record, and raise if it is poison."""
+        super().step(unit, record)
+        if is_poison(record.value):
+            raise ArithmeticError("poison")
 
 
 class Knowledge:
@@ -77,7 +97,7 @@ class Knowledge:
         return self.prices.get(symbol)
 
     def _validator(self) -> Validator:
-        return Validator(lambda: self.controls, self.price, EveryDay(), partition)
+        return RaisingValidator(lambda: self.controls, self.price, EveryDay(), partition)
 
     def _router(self) -> Router:
         return Router(
@@ -86,7 +106,7 @@ class Knowledge:
 
     def _gateway(self) -> Gateway:
         broker = VirtualBroker(VENUE, EveryDay())
-        return Gateway(broker, lambda: self.controls, VENUE.remember_ns)
+        return RaisingGateway(broker, lambda: self.controls, VENUE.remember_ns)
 
     def _sender(self) -> Sender:
         exchange = self.exchange
@@ -202,7 +222,7 @@ class World:
             self.timeline.run(self.now_ns)
         if self.due:
             self._do_what_is_due()
-        if self.inputs and rng.random() < 0.15:
+        if self.inputs and rng.random() < 0.22:
             self.push(self.inputs.pop())
             return
         role = ROLES[rng.random() < 0.35]
@@ -252,7 +272,7 @@ class World:
             cents = int((value.price if isinstance(value, Trade) else value.bid) * 100)
             self.prices[value.symbol] = last_price(value.symbol, cents)
             self._append(topic.name, value.symbol, value, now_ms)
-        elif given.kind == "command":
+        elif given.kind in ("command", "poison"):
             self._append(ORDERS_REQUESTED.name, value.account, value, now_ms)
         else:
             self._append_bad(given.account, value, now_ms)
