@@ -341,9 +341,9 @@ class Connection:
             return Lost(unsent=True, throttled=rng.random() < 0.3)
         if chance < 0.1:
             there_ns = back_ns = 2 * TIMEOUT_NS
-        elif chance < 0.31:
+        elif chance < 0.33:
             back_ns = TIMEOUT_NS
-        elif chance < 0.37:
+        elif chance < 0.39:
             there_ns += some(rng, 80, 160) * MS
         if (
             there_ns + back_ns >= TIMEOUT_NS and rng.random() < 0.6

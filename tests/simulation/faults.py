@@ -136,6 +136,8 @@ def _join(world: World, other: Worker) -> None:
 
 def _crash(world: World, fault: Fault, worker: Worker, rng: Random) -> None:
     owned = worker.owned
+    if rng.random() < 0.4:  # the last thing that it did
+        worker.commit()
     survived = worker.break_off(rng)
     wiped = rng.random() < 0.3
     if wiped:

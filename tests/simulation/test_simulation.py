@@ -14,7 +14,7 @@ CAUGHT = [
     (Defence.REEMIT, 40, "outcome"),
     (Defence.STATE_FIRST, 40, "event ids"),
     (Defence.FLOOR, 40, "outcome"),
-    (Defence.ACKS, 100, "outcome"),
+    (Defence.ACKS, 60, "outcome"),
     (Defence.EXEC_ID, 150, "position"),
     (Defence.FENCE, 150, "event ids"),
     (Defence.CUMULATIVE, 50, "broker"),
@@ -22,9 +22,9 @@ CAUGHT = [
 ]
 #: Those of the sender, within how many of the seeds that have a broker across a network.
 CAUGHT_SENDING = [
-    (Defence.FIND_FIRST, 60, "outcome"),
-    (Defence.UNKNOWN, 100, "outcome"),
-    (Defence.STABLE_ID, 60, "sent"),
+    (Defence.FIND_FIRST, 80, "outcome"),
+    (Defence.UNKNOWN, 160, "outcome"),
+    (Defence.STABLE_ID, 80, "sent"),
     (Defence.VALID_UNTIL, 40, "sent"),
 ]
 
@@ -64,16 +64,16 @@ def outcome(seed: int) -> Outcome:
         defences.switch_off("")
 
 
-@pytest.mark.parametrize("seed", [2, 3, 40])
+@pytest.mark.parametrize("seed", [14, 41, 71])
 def test_a_seed_repeats_exactly(seed: int) -> None:
-    """What happened and what failed, to the letter."""
+    """What happened and what failed, to the letter; one through JSON, one across a network."""
     assert story_of(outcome(seed)) == story_of(outcome(seed))
 
 
 def test_a_failure_is_told_in_few_lines() -> None:
     """What it does not take to fail is left out of the story."""
-    whole = outcome(2)
+    whole = outcome(14)
     assert whole.found
-    told = explained(2, whole.invariant, Defence.ACKS)
-    assert told.startswith(f"seed 2\n  {whole.invariant}: ")
+    told = explained(14, whole.invariant, Defence.ACKS)
+    assert told.startswith(f"seed 14\n  {whole.invariant}: ")
     assert len(told.splitlines()) < len(story_of(whole).splitlines())

@@ -173,6 +173,7 @@ class Worker:
         self.build = build
         self.alive = False
         self.owned: list[int] = []
+        self.tasks: list[Task] = []
         self.redelivered = 0
         self.stores: dict[Partition, MemoryPartition] = {}
         self.outbox: dict[Partition, deque[Parcel]] = defaultdict(deque)

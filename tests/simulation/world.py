@@ -36,7 +36,7 @@ from tests.simulation.exchange import TIMEOUT_S, Exchange
 from tests.simulation.kafka import PARTITIONS, Kafka, partition
 from tests.simulation.load import AROUND, SYMBOLS, Input, first_controls, is_poison, last_price
 from tests.simulation.loop import Timeline
-from tests.simulation.worker import Worker
+from tests.simulation.worker import SENDER, Worker
 from tests.unit.matching_world import EveryDay
 
 ROLES: tuple[Role, ...] = ("orders", "gateway")
@@ -323,13 +323,16 @@ class World:
         self._pass(SETTLED_NS)
 
     def _is_waiting(self, worker: Worker) -> bool:
-        """Say whether an order or request at a broker has no answer."""
-        return worker.alive and any(
-            isinstance(row, Sending) and any(waiting(row))
+        """Say whether an order or request at a broker has no answer, or waits to be taken up."""
+        return any(
+            bool(task.queue)
+            or any(
+                isinstance(row, Sending) and any(True for _ in waiting(row))
+                for lane in task.lanes.values()
+                for row in lane.state.rows().values()
+            )
             for task in worker.tasks
-            if task.spec.name == "sender"
-            for lane in task.lanes.values()
-            for row in lane.state.rows().values()
+            if worker.alive and task.spec.name == SENDER
         )
 
     def _pass(self, time_ns: int) -> None:
