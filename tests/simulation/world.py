@@ -358,10 +358,10 @@ class World:
                 self.now_ns += 1_000_000
                 while worker.fetch(1_000, self.rng):
                     moved = True
-                worker.flush()
+                moved = worker.flush() or moved
                 while worker.work(self.now_ns, 10_000, self.rng):
                     moved = True
-                worker.flush()
+                moved = worker.flush() or moved
                 worker.commit()
             if not moved:
                 return
