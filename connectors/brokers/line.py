@@ -63,7 +63,11 @@ class Line:
 
     async def ask(self, question: Coroutine[Any, Any, T], now_ns: Callable[[], int]) -> T:
         """Ask something that changes nothing; raise ConnectionError without an answer."""
-        await self.room(now_ns)
+        try:
+            await self.room(now_ns)
+        except asyncio.CancelledError:
+            question.close()
+            raise
         if not self.breaker.allows(now_ns()):
             question.close()
             raise ConnectionError("not now: the broker does not answer")

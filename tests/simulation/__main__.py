@@ -49,6 +49,7 @@ def _as_json(tally: Tally, story: str) -> str:
         "redelivered": tally.redelivered,
         "events": tally.events,
         "seconds": round(tally.seconds, 1),
+        "cpu_seconds": round(tally.cpu_seconds, 1),
         "runs_per_minute": tally.per_minute,
         "failed": {name: sorted(seeds) for name, seeds in tally.failed.items()},
         "story": story,
@@ -62,6 +63,7 @@ def _as_text(tally: Tally, story: str) -> str:
     lines = [
         f"{counted}, {tally.events} events",
         f"{tally.seconds:.1f} s, {tally.per_minute} runs a minute",
+        f"{tally.ms_per_run} ms of a processor each",
         f"{failed} failed",
     ]
     for invariant, seeds in sorted(tally.failed.items()):

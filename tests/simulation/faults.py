@@ -10,19 +10,26 @@
 - `rebalance`: partitions move while all is well.
 - `outage`: all processes of a role die and stay away for minutes.
 - `again`: a user's client sends its last command once more.
+- `away`: the broker across a network can hardly be reached for seconds, in runs that have one.
+- `midcall`: there a process of the gateway fails in one of the ways above while it sends an order.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 from streams import defences
 from streams.defences import Defence
 from streams.wiring import Role
 from tests.builders import SECOND
+from tests.simulation.desks import Outside
 from tests.simulation.worker import Worker
 from tests.simulation.world import World
 
 KINDS = ("crash", "crash", "crash", "takeover", "zombie", "rebalance", "outage", "again")
+#: And in runs with a broker across a network.
+NETWORK_KINDS = (*KINDS, "away", *("midcall",) * 7)
+#: After an outage what was not sent is too old to be.
+WHILE_CALLING = ("crash", "takeover", "zombie", "outage", "outage", "outage")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +46,14 @@ class Fault:
         return f"step {self.at}: {self.kind} of {self.role}-{self.worker}"
 
 
-def plan(rng: Random, steps: int) -> list[Fault]:
+def plan(rng: Random, steps: int, *, network: bool = False) -> list[Fault]:
     """Return the faults of a run, in order of time."""
-    count = min(1 + int(rng.expovariate(1.0)), 6)
+    count = min(1 + int(rng.expovariate(0.6)), 6)
     faults = [
         Fault(
-            at=rng.randrange(steps),
-            kind=rng.choice(KINDS),
-            role=rng.choice(("orders", "orders", "gateway")),
+            at=rng.randrange(steps * 2 // 3 if network else steps),
+            kind=rng.choice(NETWORK_KINDS if network else KINDS),
+            role=rng.choice(("orders", "gateway") if network else ("orders", "orders", "gateway")),
             worker=rng.randrange(2),
             luck=rng.randrange(2**32),
         )
@@ -60,6 +67,12 @@ def play(world: World, fault: Fault) -> None:
     rng = Random(fault.luck)
     if fault.kind == "again":
         _again(world, fault)
+        return
+    if fault.kind == "away":
+        _away(world, fault, rng)
+        return
+    if fault.kind == "midcall":
+        _midcall(world, fault, rng)
         return
     workers = world.workers[fault.role]
     worker = workers[fault.worker]
@@ -91,6 +104,30 @@ def _again(world: World, fault: Fault) -> None:
         world.push(last)
 
 
+def _away(world: World, fault: Fault, rng: Random) -> None:
+    if world.exchange is not None:
+        seconds = rng.choice((1, 3, 10))
+        world.exchange.away_until_ns = world.now_ns + seconds * SECOND
+        world.told.append(f"step {fault.at}: the broker is away for {seconds} s")
+
+
+def _midcall(world: World, fault: Fault, rng: Random) -> None:
+    """Wait for the next call of an order, and a little more."""
+    exchange = world.exchange
+    if exchange is None:
+        return
+    before, last = exchange.submits, world.steps + 300
+    kind, late = rng.choice(WHILE_CALLING), rng.randint(0, 8)
+
+    def look() -> None:
+        if exchange.submits == before and world.steps < last:
+            world.later(1, look)
+        else:
+            world.later(late, lambda: play(world, replace(fault, kind=kind, role="gateway")))
+
+    look()
+
+
 def _join(world: World, other: Worker) -> None:
     if not other.alive:
         world.start(other)
@@ -99,6 +136,8 @@ def _join(world: World, other: Worker) -> None:
 
 def _crash(world: World, fault: Fault, worker: Worker, rng: Random) -> None:
     owned = worker.owned
+    if rng.random() < 0.4:  # the last thing that it did
+        worker.commit()
     survived = worker.break_off(rng)
     wiped = rng.random() < 0.3
     if wiped:
@@ -121,6 +160,10 @@ def _stand_still(world: World, worker: Worker, rng: Random) -> str:
     """Stop a process; what waits in it may come later: all of it only without its fence."""
     waiting = worker.take_outbox()
     owned = worker.owned
+    ghost, worker.desks = worker.desks, None
+    if ghost is not None:
+        ghost.stand_still(Outside())
+        world.ghosts.append(ghost)
     worker.die()
     fenced = defences.on(Defence.FENCE)
     late = [(tp, p) for tp, p in waiting if p.out is not None or not fenced]
@@ -129,7 +172,10 @@ def _stand_still(world: World, worker: Worker, rng: Random) -> str:
 
     def arrive() -> None:
         for tp, parcel in late:
-            worker._append(tp, parcel, acknowledged=False)
+            worker._append(tp, parcel, acknowledged=not fenced)
+        if ghost is not None:
+            ghost.go_on()
+            world.later(rng.randint(1, 20), ghost.end)
 
     world.later(rng.randint(1, 40), arrive)
     world.later(rng.randint(1, 60), lambda: world.back(worker, owned))

@@ -11,8 +11,9 @@ from random import Random
 from typing import Any
 
 from streams.domain.build import evolve, make
+from streams.domain.capabilities import REST, VIRTUAL
 from streams.domain.controls import ControlSet
-from streams.models.controls import Instrument, KillSwitch, Limits
+from streams.models.controls import Instrument, KillSwitch, Limits, Routing
 from streams.models.market import LastPrice, Quote, Trade
 from streams.models.orders import (
     Cancel,
@@ -31,6 +32,8 @@ from tests.builders import NOW_NS
 #: Of both accounts one, and of the symbols one or two, are on each partition.
 ACCOUNTS = ("A1", "A2")
 SYMBOLS = ("AIG", "IBM")
+#: A command for this order, and a tick of this number, make the agent raise.
+POISON, POISON_SEQ = "poison", 1_000
 #: Where prices are, in cents.
 AROUND = 5_000
 
@@ -67,11 +70,15 @@ class Input:
 
 
 @cache
-def first_controls() -> ControlSet:
-    """Return the rules that hold at the start: both symbols, and a small rate of orders."""
+def first_controls(*, routed: bool = False) -> ControlSet:
+    """Return the rules that hold at the start: both symbols, and a small rate of orders.
+
+    `routed`: all orders go to the broker across a network.
+    """
     instruments = [make(Instrument, scope=name, symbol=name, version=1) for name in SYMBOLS]
     limits = make(Limits, version=2, max_orders_per_s=Decimal(20), rate_burst=Decimal(6))
-    return ControlSet().with_records([*instruments, limits])
+    routing = make(Routing, version=3, default_broker=(REST if routed else VIRTUAL).broker)
+    return ControlSet().with_records([*instruments, limits, routing])
 
 
 @cache
@@ -87,16 +94,19 @@ def last_price(symbol: str, cents: int) -> LastPrice:
     return make(LastPrice, symbol=symbol, last=value, ts_event_ns=NOW_NS, ts_init_ns=NOW_NS)
 
 
-def history(rng: Random) -> list[Input]:
-    """Return a history."""
-    lines = [_story(rng, number) for number in range(rng.randint(3, 8))]
-    lines.append(_ticks(rng, rng.randint(4, 12)))
+def history(rng: Random, *, network: bool = False) -> list[Input]:
+    """Return a history; without ticks for a broker across a `network`, where they fill nothing."""
+    lines = [_story(rng, number) for number in range(rng.randint(2, 4 + network))]
+    if not network:
+        lines.append(_ticks(rng, rng.randint(3, 7)))
     if rng.random() < 0.25:
         lines.append([Input("control", make(KillSwitch, engaged=True, version=10))])
         if rng.random() < 0.5:
             lines[-1].append(Input("control", make(KillSwitch, engaged=False, version=11)))
     if rng.random() < 0.15:
         lines.append([_unreadable(rng)])
+    if rng.random() < 0.1:
+        lines.append([_poison(rng, network=network)])
     inputs = []
     while lines:
         line = lines[int(rng.random() * len(lines))]
@@ -196,3 +206,16 @@ def _unreadable(rng: Random) -> Input:
     if rng.random() < 0.3:
         return Input("empty", None, account)
     return Input("unreadable", Malformed("BAD_JSON", "not JSON"), account)
+
+
+def is_poison(value: Any) -> bool:
+    """Say whether the agent that a record is for raises when it has worked on it."""
+    return getattr(value, "order_id", "") == POISON or getattr(value, "seq", 0) == POISON_SEQ
+
+
+def _poison(rng: Random, *, network: bool) -> Input:
+    if network or rng.random() < 0.5:
+        order = _order(rng, rng.choice(ACCOUNTS), POISON, rng.choice(SYMBOLS))
+        return Input("poison", order)
+    (tick,) = _ticks(rng, 1)
+    return Input("tick", evolve(tick.value, seq=POISON_SEQ))

@@ -1,12 +1,17 @@
 """Many runs, over several processes: how many, how fast, and the first failure of each kind."""
 
 import gc
+import logging
 import multiprocessing
+import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
+
+import structlog
 
 from streams import clock, defences
 from tests.simulation.run import Outcome, explain, plan_of, play, reduced
@@ -17,13 +22,18 @@ PORTION = 100
 
 @dataclass(slots=True)
 class Tally:
-    """What some runs came to. `failed`: seeds by the invariant that does not hold."""
+    """What some runs came to. `failed`: seeds by the invariant that does not hold.
+
+    `seconds` are of a clock on the wall, `cpu_seconds` those that the runs took of processors,
+    without the start of the processes.
+    """
 
     runs: int = 0
     crashes: int = 0
     redelivered: int = 0
     events: int = 0
     seconds: float = 0.0
+    cpu_seconds: float = 0.0
     failed: dict[str, list[int]] = field(default_factory=dict)
 
     def add(self, outcome: Outcome) -> None:
@@ -41,6 +51,7 @@ class Tally:
         self.crashes += other.crashes
         self.redelivered += other.redelivered
         self.events += other.events
+        self.cpu_seconds += other.cpu_seconds
         for invariant, seeds in other.failed.items():
             self.failed.setdefault(invariant, []).extend(seeds)
 
@@ -49,25 +60,45 @@ class Tally:
         """Return how many runs a minute held."""
         return round(60 * self.runs / self.seconds) if self.seconds else 0
 
+    @property
+    def ms_per_run(self) -> float:
+        """Return how many milliseconds of a processor a run takes."""
+        return round(1_000 * self.cpu_seconds / self.runs, 2) if self.runs else 0.0
+
     def first_failure(self) -> tuple[str, int] | None:
         """Return the lowest seed that failed, and the invariant."""
         found = [(min(seeds), invariant) for invariant, seeds in self.failed.items()]
         return min(found)[::-1] if found else None
 
 
-def portion(seeds: range, without: str = "") -> Tally:
+def portion(seeds: Iterable[int], without: str = "") -> Tally:
     """Run some seeds, without some defences."""
-    defences.switch_off(without)
-    tally = Tally()
-    gc.disable()  # runs leave little behind; it is collected after each portion
-    try:
-        for seed in seeds:
-            tally.add(play(plan_of(seed)))
-    finally:
-        gc.enable()
-        gc.collect()
-        defences.switch_off("")
+    tally, began = Tally(), time.process_time()
+    with _switched(without):
+        gc.freeze()
+        gc.disable()  # runs leave little behind; it is collected after each portion
+        try:
+            for seed in seeds:
+                tally.add(play(plan_of(seed)))
+        finally:
+            gc.enable()
+            gc.collect()
+            gc.unfreeze()
+    tally.cpu_seconds = time.process_time() - began
     return tally
+
+
+@contextmanager
+def _switched(without: str) -> Iterator[None]:
+    """Do without some defences for a while, and without what desks write to the log."""
+    before = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    defences.switch_off(without)
+    try:
+        yield
+    finally:
+        defences.switch_off("")
+        structlog.configure(**before)
 
 
 def portions(first: int, runs: int | None) -> Iterator[range]:
@@ -108,8 +139,14 @@ def many(
 
 def explained(seed: int, invariant: str, without: str) -> str:
     """Return the smallest part of a failing run that still fails, and what it does."""
-    defences.switch_off(without)
-    try:
+    with _switched(without):
         return explain(reduced(plan_of(seed), invariant))
-    finally:
-        defences.switch_off("")
+
+
+def first_failing(seeds: Iterable[int], without: str, invariant: str) -> int | None:
+    """Return the first seed in which an invariant does not hold without some defences."""
+    with _switched(without):
+        for seed in seeds:
+            if any(text.startswith(f"{invariant}:") for text in play(plan_of(seed)).found):
+                return seed
+    return None

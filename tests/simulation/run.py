@@ -10,9 +10,11 @@ from tests.simulation.load import Input, history, with_brackets
 from tests.simulation.world import World
 
 #: Every so many runs the values go through their JSON, as between processes.
-ENCODED_EVERY = 40
+ENCODED_EVERY = 41
 #: And in every so many some orders have exits.
 BRACKETS_EVERY = 4
+#: And in every so many there is a broker across a network beside the virtual venue.
+NETWORK_EVERY = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,17 +48,25 @@ class Outcome:
 def plan_of(seed: int) -> Plan:
     """Return the plan of a seed."""
     rng = Random(f"plan {seed}")
-    inputs = history(rng)
+    network = has_network(seed)
+    inputs = history(rng, network=network)
     if seed % BRACKETS_EVERY == BRACKETS_EVERY - 1:
         inputs = with_brackets(inputs, Random(f"brackets {seed}"))
-    steps = 40 + 8 * len(inputs)
-    return Plan(seed, tuple(inputs), tuple(faults.plan(rng, steps)), steps)
+    steps = (60 if network else 30) + 6 * len(inputs)
+    return Plan(seed, tuple(inputs), tuple(faults.plan(rng, steps, network=network)), steps)
+
+
+def has_network(seed: int) -> bool:
+    """Say whether a seed's run has a broker across a network."""
+    return seed % NETWORK_EVERY == 1
 
 
 def play(plan: Plan) -> Outcome:
     """Play a plan to its end and check what it left."""
     rng = Random(f"play {plan.seed}")
-    world = World(list(plan.inputs), rng, encoded=plan.seed % ENCODED_EVERY == 0)
+    broker = Random(f"broker {plan.seed}") if has_network(plan.seed) else None
+    encoded = plan.seed % ENCODED_EVERY == 0
+    world = World(list(plan.inputs), rng, encoded=encoded, broker=broker)
     waiting = list(plan.faults)
     for step in range(plan.steps):
         while waiting and waiting[0].at <= step:
@@ -67,6 +77,8 @@ def play(plan: Plan) -> Outcome:
         found = violations(world)
     except RuntimeError as error:
         found = [f"rest: {error}"]
+    finally:
+        world.end()
     workers = [worker for role in world.workers.values() for worker in role]
     return Outcome(
         plan=plan,

@@ -31,6 +31,13 @@ class MemoryPartition:
         self._pending: dict[str, Any] = {}
         self._adapter = adapter
 
+    def copy(self) -> "MemoryPartition":
+        """Return the same in another place."""
+        other = MemoryPartition(self._adapter)
+        other.disk, other.marks, other.upto = dict(self.disk), dict(self.marks), self.upto
+        other._pending = dict(self._pending)
+        return other
+
     def get(self, key: str) -> Any:
         """Return the value of a key, or None."""
         value = self._pending.get(key)
@@ -84,6 +91,13 @@ class MemoryPartition:
         """Return the offset of a source topic below which the state has everything."""
         return self.marks.get(topic, 0)
 
+    def rows(self) -> dict[str, Any]:
+        """Return all keys with their values, in no order."""
+        if not self._pending:
+            return self.disk
+        both = {**self.disk, **self._pending}
+        return {key: value for key, value in both.items() if value is not _DELETED}
+
     def scan(
         self, prefix: str = "", needs: bytes = b"", start: str = ""
     ) -> Iterator[tuple[str, Any]]:
@@ -92,9 +106,10 @@ class MemoryPartition:
         Values on the disk whose JSON does not contain `needs` are left out, and keys before
         `start`.
         """
-        for key in sorted({*self.disk, *self._pending}):
-            if not key.startswith(prefix) or key < start:
-                continue
+        keys: Iterable[str] = {*self.disk, *self._pending} if self._pending else self.disk
+        if prefix or start:
+            keys = [key for key in keys if key.startswith(prefix) and key >= start]
+        for key in sorted(keys):
             if key in self._pending:
                 if self._pending[key] is not _DELETED:
                     yield key, self._pending[key]

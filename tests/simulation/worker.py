@@ -22,23 +22,40 @@ from streams.transport.runner import Runner
 from streams.transport.sender import Out
 from streams.transport.unit import UnitOfWork
 from streams.wiring import AGENTS, AgentSpec, Role, agents_of, reported_by
+from tests.simulation.desks import Desks, Outside
 from tests.simulation.kafka import PARTITIONS, Kafka, Partition, partition
+from tests.simulation.loop import Timeline
 from tests.simulation.store import Changes, MemoryPartition
 from tests.simulation.unit import ObjectUnit
 
 #: The agents that are simulated: those of the order path at the virtual venue.
 SIMULATED = ("validator", "router", "tracker", "positions", "gateway")
+#: And the one that serves a broker across a network, in the runs that have one.
+SENDER = "sender"
 
 
 class Sending:
     """A unit on its way to Kafka."""
 
-    __slots__ = ("changes", "done", "end", "outputs", "sent", "unacked", "unsaved")
+    __slots__ = (
+        "changes",
+        "done",
+        "end",
+        "now_ns",
+        "outputs",
+        "sent",
+        "then",
+        "unacked",
+        "unsaved",
+    )
 
     def __init__(self, unit: UnitOfWork, changes: Changes | None, done: Callable[[], None]) -> None:
         self.outputs = unit.outputs
         self.changes = changes
         self.done = done
+        self.now_ns = unit.now_ns
+        #: What waits for its end, apart from its batch.
+        self.then: list[Callable[[], Any]] = []
         self.unsaved = changes is not None
         self.unacked = 0
         self.end = 0
@@ -61,10 +78,18 @@ class Task:
         self.spec = spec
         self.agent = agent
         self.reads = [topic.name for topic in spec.reads]
+        self.has_timer = type(agent).on_timer is not Agent.on_timer
         self.runner = _runner(spec.name)
         self.queue: deque[tuple[Partition, list[Record]]] = deque()
         self.lanes: dict[int, Lane] = {}
         self.applied: dict[Partition, int] = {}
+
+
+@cache
+def _simulated(role: Role, *, with_sender: bool) -> list[AgentSpec]:
+    """Return the agents of a role that are simulated."""
+    names = (*SIMULATED, SENDER) if with_sender else SIMULATED
+    return [spec for spec in agents_of(role) if spec.name in names]
 
 
 @cache
@@ -78,11 +103,14 @@ class Lane:
     """The units of one agent and partition, in order."""
 
     def __init__(self, worker: "Worker", spec: AgentSpec, number: int) -> None:
-        self.worker = worker
+        self.worker: Worker | Outside = worker
         self.changelog = (spec.table.name if spec.table else "", number)
         self.state = worker.stores[self.changelog]
         self.waits = spec.state_first and defences.on(Defence.STATE_FIRST)
+        self.acks = defences.on(Defence.ACKS)
         self.units: deque[Sending] = deque()
+        #: Time of the newest unit that is finished; all before it are.
+        self.settled_ns = 0
 
     def full(self) -> bool:
         """Say whether the next unit has to wait."""
@@ -104,18 +132,21 @@ class Lane:
 
     def advance(self, now_ms: int) -> None:
         """Send outputs whose time has come; finish units that are acknowledged."""
-        for each in self.units:
+        units = self.units
+        for each in units:
             if not each.sent:
                 if self.waits and each.unsaved:
                     break
                 each.sent = True
                 self._send(each, now_ms)
-        acks = defences.on(Defence.ACKS)
-        while self.units and self.units[0].sent and not (acks and self.units[0].unacked):
-            first = self.units.popleft()
+        while units and units[0].sent and not (self.acks and units[0].unacked):
+            first = units.popleft()
             if first.changes is not None and not first.unsaved:
                 self.state.settle(first.changes, first.end)
             first.done()
+            self.settled_ns = first.now_ns
+            for wakes in first.then:
+                wakes()
 
     def _send(self, sending: Sending, now_ms: int) -> None:
         for topic, by, out in sending.outputs:
@@ -127,16 +158,26 @@ class Lane:
 class Worker:
     """A process of a role, and its disk."""
 
-    def __init__(self, role: Role, kafka: Kafka, build: Callable[[AgentSpec], Agent[Any]]) -> None:
+    def __init__(
+        self,
+        role: Role,
+        kafka: Kafka,
+        build: Callable[[AgentSpec], Agent[Any]],
+        timeline: Timeline | None = None,
+    ) -> None:
+        """With a `timeline` it serves a broker across a network."""
         self.role = role
+        self.timeline = timeline
+        self.desks: Desks | None = None
         self.kafka = kafka
         self.build = build
         self.alive = False
         self.owned: list[int] = []
+        self.tasks: list[Task] = []
         self.redelivered = 0
         self.stores: dict[Partition, MemoryPartition] = {}
         self.outbox: dict[Partition, deque[Parcel]] = defaultdict(deque)
-        self.specs = [spec for spec in agents_of(role) if spec.name in SIMULATED]
+        self.specs = _simulated(role, with_sender=timeline is not None)
         self.sources = sorted({topic.name for spec in self.specs for topic in spec.reads})
         self.wipe()
 
@@ -154,6 +195,9 @@ class Worker:
         """Start the process, without partitions."""
         self.alive = True
         self.tasks = [Task(spec, self.build(spec)) for spec in self.specs]
+        for task in self.tasks:
+            if task.spec.name == SENDER and self.timeline is not None:
+                self.desks = Desks(self, task, self.timeline)
         self.readers: dict[str, list[Task]] = {
             topic: [task for task in self.tasks if topic in task.reads] for topic in self.sources
         }
@@ -176,9 +220,13 @@ class Worker:
                 for topic in task.reads:
                     task.applied[topic, number] = lane.state.applied(topic)
                 task.agent.on_assigned(number, lane.state.scan(needs=task.agent.needs))
+        if self.desks is not None:
+            self.desks.begin()
 
     def give_up(self) -> None:
         """Finish what is under way, commit it, and forget the partitions."""
+        if self.desks is not None:
+            self.desks.stop()
         self.flush()
         self.commit()
         for task in self.tasks:
@@ -188,6 +236,9 @@ class Worker:
 
     def die(self) -> None:
         """Lose everything that is in memory."""
+        if self.desks is not None:
+            self.desks.end()
+            self.desks = None
         self.alive = False
         self.owned = []
         self.tasks = []
@@ -216,7 +267,7 @@ class Worker:
 
     def work(self, now_ns: int, cut: int, rng: Random) -> bool:
         """Let an agent work on its next batch; after `cut` records what it did is published."""
-        able = [t for t in self.tasks if t.queue and not t.lanes[t.queue[0][0][1]].full()]
+        able = [t for t in self.tasks if t.queue and self._is_free(t, t.queue[0][0][1])]
         if not able:
             return False
         task = able[int(rng.random() * len(able))]
@@ -238,6 +289,12 @@ class Worker:
         lane.publish(unit, lambda: ledger.done(tp, first))
         return True
 
+    def _is_free(self, task: Task, number: int) -> bool:
+        """Say whether an agent may work: its units have room, and its lock is open."""
+        if task.lanes[number].full():
+            return False
+        return task.spec.name != SENDER or self.desks is None or not self.desks.lock.locked()
+
     def _unit(self, task: Task, number: int, now_ns: int) -> UnitOfWork:
         kind = UnitOfWork if self.kafka.encoded else ObjectUnit
         silent = task.runner.silent_on
@@ -247,8 +304,10 @@ class Worker:
     def timer(self, now_ns: int) -> None:
         """Let the agents do what time alone brings."""
         for task in self.tasks:
+            if not task.has_timer:
+                continue
             for number, lane in task.lanes.items():
-                if lane.full():
+                if not self._is_free(task, number):
                     continue
                 unit = self._unit(task, number, now_ns)
                 task.agent.on_timer(unit)
@@ -273,19 +332,26 @@ class Worker:
         else:
             assert sending.changes is not None
             self.kafka.changelogs[tp].append(sending.changes)
-        if acknowledged:
-            sending.unacked -= 1
-            if parcel.out is None:
-                sending.unsaved = False
-                sending.end = len(self.kafka.changelogs[tp])
-            parcel.lane.advance(parcel.timestamp_ms)
+        if not acknowledged:
+            return
+        sending.unacked -= 1
+        if parcel.out is None:
+            sending.unsaved = False
+            sending.end = len(self.kafka.changelogs[tp])
+        elif sending.unacked:
+            return  # an output that is not the last one lets nothing go on
+        parcel.lane.advance(parcel.timestamp_ms)
 
-    def flush(self) -> None:
-        """Let Kafka append and acknowledge everything."""
+    def flush(self) -> bool:
+        """Let Kafka append and acknowledge everything; say whether there was anything."""
+        moved = False
         while waiting := [tp for tp, queue in self.outbox.items() if queue]:
+            moved = True
             for tp in waiting:
-                while self.outbox[tp]:
-                    self._append(tp, self.outbox[tp].popleft(), acknowledged=True)
+                queue = self.outbox[tp]
+                while queue:
+                    self._append(tp, queue.popleft(), acknowledged=True)
+        return moved
 
     def commit(self) -> None:
         """Commit the ledger's floors."""

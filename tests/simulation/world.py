@@ -5,19 +5,25 @@ thing that one process does, or one input from outside.
 """
 
 from collections.abc import Callable
+from math import log
 from random import Random
 from typing import Any
 
 from agents.gateway import Gateway
 from agents.positions import Positions, PositionsDeps
 from agents.router import Router, RouterDeps
+from agents.sender import Sender, SenderDeps
 from agents.tracker import Tracker
 from agents.validator import Validator
+from connectors.brokers.desk import Desk
+from connectors.brokers.line import Line
 from connectors.brokers.virtual import VirtualBroker
+from streams.domain.breaker import Bucket
 from streams.domain.build import evolve
-from streams.domain.capabilities import BROKERS
+from streams.domain.capabilities import BROKERS, REST
 from streams.domain.controls import ControlSet
 from streams.domain.matching.config import VenueConfig
+from streams.domain.sending import Sending, waiting
 from streams.models.market import LastPrice, Trade
 from streams.ports import Agent, Malformed, Record
 from streams.topics import MARKET_QUOTES, MARKET_TRADES, ORDERS_REQUESTED
@@ -25,19 +31,52 @@ from streams.transport.codec import encode
 from streams.transport.sender import Out
 from streams.wiring import AgentSpec, Role
 from tests.builders import NOW_NS, SECOND
+from tests.simulation.desks import Desks
+from tests.simulation.exchange import TIMEOUT_S, Exchange
 from tests.simulation.kafka import PARTITIONS, Kafka, partition
-from tests.simulation.load import Input, first_controls, last_price
-from tests.simulation.worker import Worker
+from tests.simulation.load import AROUND, SYMBOLS, Input, first_controls, is_poison, last_price
+from tests.simulation.loop import Timeline
+from tests.simulation.worker import SENDER, Worker
 from tests.unit.matching_world import EveryDay
 
 ROLES: tuple[Role, ...] = ("orders", "gateway")
 VENUE = VenueConfig()
 
 
-class Knowledge:
-    """Rules and prices as one worker's memory has them: true, but perhaps some time ago."""
+#: How many records one step takes at most: mostly few, by an exponential distribution.
+MOST = tuple(1 + int(-log(1 - (place + 0.5) / 256) / 0.4) for place in range(256))
+#: Commands to a broker across a network are not sent after so long.
+SEND_WITHIN_NS = 4 * SECOND
+COMPARE_EVERY_S = 2.5
+#: In so much time what was missed is mended by one comparison, and seen to be by the next.
+SETTLED_NS = 9 * SECOND
 
-    def __init__(self) -> None:
+
+class RaisingValidator(Validator):
+    """The validator, raising when it has worked on some records; all it did is to be taken back."""
+
+    def step(self, unit: Any, record: Record) -> None:
+        """Work on a record, and raise if it is poison."""
+        super().step(unit, record)
+        if record.topic == ORDERS_REQUESTED.name and is_poison(record.value):
+            raise ArithmeticError("poison")
+
+
+class RaisingGateway(Gateway):
+    """The gateway, likewise."""
+
+    def step(self, unit: Any, record: Record) -> None:
+        """Work on a record, and raise if it is poison."""
+        super().step(unit, record)
+        if is_poison(record.value):
+            raise ArithmeticError("poison")
+
+
+class Knowledge:
+    """Rules and prices as one process's memory has them: true, but perhaps some time ago."""
+
+    def __init__(self, exchange: Exchange | None = None) -> None:
+        self.exchange = exchange
         self.controls: ControlSet = first_controls()
         self.prices: dict[str, LastPrice] = {}
 
@@ -49,6 +88,7 @@ class Knowledge:
             "tracker": Tracker,
             "positions": lambda: Positions(PositionsDeps(lambda: self.controls, self.price)),
             "gateway": self._gateway,
+            "sender": self._sender,
         }
         return builders[spec.name]()
 
@@ -57,33 +97,67 @@ class Knowledge:
         return self.prices.get(symbol)
 
     def _validator(self) -> Validator:
-        return Validator(lambda: self.controls, self.price, EveryDay(), partition)
+        return RaisingValidator(lambda: self.controls, self.price, EveryDay(), partition)
 
     def _router(self) -> Router:
-        return Router(RouterDeps(lambda: self.controls, self.price, EveryDay(), BROKERS))
+        return Router(
+            RouterDeps(lambda: self.controls, self.price, EveryDay(), BROKERS, SEND_WITHIN_NS)
+        )
 
     def _gateway(self) -> Gateway:
         broker = VirtualBroker(VENUE, EveryDay())
-        return Gateway(broker, lambda: self.controls, VENUE.remember_ns)
+        return RaisingGateway(broker, lambda: self.controls, VENUE.remember_ns)
+
+    def _sender(self) -> Sender:
+        exchange = self.exchange
+        assert exchange is not None
+        timeline = exchange.timeline
+        lines = {
+            REST.broker: Line(exchange.connect, TIMEOUT_S, Bucket(600), COMPARE_EVERY_S),
+        }
+        return Sender(
+            SenderDeps(
+                partition,
+                lambda sender, owned: Desk(
+                    sender, owned, lines, lambda: self.controls, lambda: timeline.now_ns
+                ).run(),
+            )
+        )
 
 
 class World:
     """Everything of one run."""
 
-    def __init__(self, inputs: list[Input], rng: Random, *, encoded: bool = False) -> None:
+    def __init__(
+        self,
+        inputs: list[Input],
+        rng: Random,
+        *,
+        encoded: bool = False,
+        broker: Random | None = None,
+    ) -> None:
+        """With the chances of a `broker`, there is one across a network too."""
         self.rng = rng
+        self.timeline = Timeline(NOW_NS)
+        self.exchange = Exchange(self.timeline, broker) if broker is not None else None
         self.kafka = Kafka(encoded=encoded)
         self.now_ns = NOW_NS
         self.steps = 0
         self.inputs = inputs[::-1]
         self.pushed: list[Input] = []
-        self.controls = first_controls()
+        self.controls = first_controls(routed=broker is not None)
         self.prices: dict[str, LastPrice] = {}
+        if broker is not None:  # no ticks come in such a run
+            self.prices = {symbol: last_price(symbol, AROUND) for symbol in SYMBOLS}
         self.knowledge: dict[Worker, Knowledge] = {}
         self.workers: dict[Role, list[Worker]] = {role: self._processes(role) for role in ROLES}
         self.due: list[tuple[int, Callable[[], None]]] = []
         self.told: list[str] = []
+        #: Desks of processes that stood still.
+        self.ghosts: list[Desks] = []
         self.crashes = 0
+        #: A step takes a millisecond on average; where calls are on their way, ten.
+        self.pace_ns = 2_000_000 if self.exchange is None else 20_000_000
         two = rng.random() < 0.4
         for role in ROLES:
             for worker in self.workers[role][: 2 if two else 1]:
@@ -93,16 +167,16 @@ class World:
     def _processes(self, role: Role) -> list[Worker]:
         workers = []
         for _ in range(2):
-            knowledge = Knowledge()
-            worker = Worker(role, self.kafka, knowledge.agent)
-            self.knowledge[worker] = knowledge
-            workers.append(worker)
+            timeline = self.timeline if self.exchange is not None else None
+            workers.append(Worker(role, self.kafka, Knowledge().agent, timeline))
         return workers
 
     # Processes come and go.
 
     def start(self, worker: Worker) -> None:
         """Start a process; it reads rules and prices to their ends first."""
+        self.knowledge[worker] = Knowledge(self.exchange)
+        worker.build = self.knowledge[worker].agent
         self._learn(worker)
         worker.start()
 
@@ -143,10 +217,12 @@ class World:
         """Let one thing happen."""
         rng = self.rng
         self.steps += 1
-        self.now_ns += 20_000 + int(rng.random() * 2_000_000)
+        self.now_ns += 20_000 + int(rng.random() * self.pace_ns)
+        if self.exchange is not None:
+            self.timeline.run(self.now_ns)
         if self.due:
             self._do_what_is_due()
-        if self.inputs and rng.random() < 0.15:
+        if self.inputs and rng.random() < 0.22:
             self.push(self.inputs.pop())
             return
         role = ROLES[rng.random() < 0.35]
@@ -166,7 +242,7 @@ class World:
 
     def _act(self, worker: Worker, chance: float) -> None:
         rng = self.rng
-        most = 1 + int(rng.expovariate(0.4))
+        most = MOST[int(rng.random() * 256)]
         if chance < 0.3 and worker.deliver(most, rng):
             return
         if chance < 0.65:
@@ -196,7 +272,7 @@ class World:
             cents = int((value.price if isinstance(value, Trade) else value.bid) * 100)
             self.prices[value.symbol] = last_price(value.symbol, cents)
             self._append(topic.name, value.symbol, value, now_ms)
-        elif given.kind == "command":
+        elif given.kind in ("command", "poison"):
             self._append(ORDERS_REQUESTED.name, value.account, value, now_ms)
         else:
             self._append_bad(given.account, value, now_ms)
@@ -220,16 +296,60 @@ class World:
             self.step()
         for role in ROLES:
             for worker in self.workers[role]:
-                self._learn(worker)
+                if worker.alive:
+                    self._learn(worker)
             if not any(worker.alive and worker.owned for worker in self.workers[role]):
                 self.start(self.workers[role][0])
                 self.spread(role)
+        if self.exchange is not None:
+            self._wait_for(self.exchange)
         for _ in range(2):
             self._run_out()
             self.now_ns += SECOND + SECOND // 10
             for worker in self.alive():
                 worker.timer(self.now_ns)
         self._run_out()
+
+    def _wait_for(self, exchange: Exchange) -> None:
+        """Let the broker and who talks to it come to rest, and compare what they have twice."""
+        exchange.calm = True
+        for _ in range(300):
+            self._run_out()
+            self._pass(SECOND // 2)
+            if not any(self._is_waiting(worker) for worker in self.workers["gateway"]):
+                break
+        else:
+            raise RuntimeError("the sender does not come to rest")
+        self._pass(SETTLED_NS)
+
+    def _is_waiting(self, worker: Worker) -> bool:
+        """Say whether an order or request at a broker has no answer, or waits to be taken up."""
+        return any(
+            bool(task.queue)
+            or any(
+                isinstance(row, Sending) and any(True for _ in waiting(row))
+                for lane in task.lanes.values()
+                for row in lane.state.rows().values()
+            )
+            for task in worker.tasks
+            if worker.alive and task.spec.name == SENDER
+        )
+
+    def _pass(self, time_ns: int) -> None:
+        """Let time pass, and what is written meanwhile be acknowledged at once."""
+        until_ns = self.now_ns + time_ns
+        while self.now_ns < until_ns:
+            next_ns = self.timeline.next_ns()
+            self.now_ns = until_ns if next_ns is None else max(self.now_ns, min(until_ns, next_ns))
+            self.timeline.run(self.now_ns)
+            moved = True
+            while moved:
+                moved = False
+                for worker in self.workers["gateway"]:
+                    if worker.owned and worker.flush():
+                        moved = True
+                if moved:
+                    self.timeline.run(self.now_ns)
 
     def _run_out(self) -> None:
         for _ in range(1_000):
@@ -240,14 +360,26 @@ class World:
                 self.now_ns += 1_000_000
                 while worker.fetch(1_000, self.rng):
                     moved = True
-                worker.flush()
+                moved = worker.flush() or moved
                 while worker.work(self.now_ns, 10_000, self.rng):
                     moved = True
-                worker.flush()
+                moved = worker.flush() or moved
                 worker.commit()
             if not moved:
                 return
         raise RuntimeError("the order path does not come to rest")
+
+    def desk_failures(self) -> list[str]:
+        """Return what made desks of processes that are alive end."""
+        return [text for worker in self.alive() if worker.desks for text in worker.desks.failed]
+
+    def end(self) -> None:
+        """Let all processes be gone, those that stand still as well."""
+        for role in ROLES:
+            for worker in self.workers[role]:
+                worker.die()
+        for ghost in self.ghosts:
+            ghost.end()
 
     def alive(self) -> list[Worker]:
         """Return the processes that have partitions."""

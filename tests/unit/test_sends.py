@@ -642,3 +642,15 @@ def test_without_the_cumulative_quantity(
         told = BrokerEvent(news("fill", fill=fill(name, "4", cum_qty="4")), "1")
         world.sender.take_in(world.unit, "rest", [told], 0)
     assert world.said() == ["fill"] * fills
+
+
+async def test_a_question_that_is_given_up_before_its_turn_is_closed(world: World) -> None:
+    """It was never asked; Python would warn of a coroutine that nobody awaited."""
+    world.line.bucket.pause(NOW_NS, 10)
+    question: Any = world.broker.find(order())
+    asking = asyncio.get_running_loop().create_task(world.line.ask(question, lambda: NOW_NS))
+    await world._sleep(0)
+    asking.cancel()
+    await asyncio.gather(asking, return_exceptions=True)
+    assert question.cr_frame is None
+    assert world.broker.calls == []
