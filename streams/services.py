@@ -40,6 +40,7 @@ from streams.domain.capabilities import BROKERS, REST, Capabilities
 from streams.domain.controls import ControlSet
 from streams.domain.indicators.asked import Asked
 from streams.domain.matching.config import VenueConfig
+from streams.domain.strategies.config import configs_of, unmade_frame
 from streams.errors import UsageError
 from streams.models.controls import AnyControl, control_key
 from streams.models.market import LastPrice
@@ -256,7 +257,10 @@ def _indicators(services: Services) -> Indicators:
 
 
 def _strategies(services: Services) -> Strategies:
-    settings = services.settings
+    settings, plans = services.settings, _plans(services.settings)
+    asked = configs_of(settings.strategies, ControlSet())
+    if wrong := unmade_frame(asked, known_strategies(), lambda symbol: plans.of(symbol).names):
+        raise UsageError(wrong)
     return Strategies(
         StrategiesDeps(
             settings.strategies,

@@ -10,6 +10,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from streams.domain.bars.frames import Plans
+from streams.domain.controls import ControlSet
+from streams.domain.strategies.config import configs_of, unmade_frame
 from streams.domain.strategies.ma_cross import MaCrossParams
 from streams.domain.strategies.mean_reversion import MeanReversionParams
 from streams.domain.strategies.protocol import AnyStrategy, Context
@@ -159,3 +162,23 @@ def test_parameters_that_mean_nothing_are_refused(model: Any, fields: dict[str, 
     """Before anything is decided by them."""
     with pytest.raises(ValidationError):
         model.model_validate(fields)
+
+
+@pytest.mark.parametrize(
+    ("words", "flaw"),
+    [
+        ({"frame": "5m"}, None),
+        ({}, None),
+        ({"frame": "1s"}, "strategy x looks at bars of 1s; the setting `bars` makes 1m 5m"),
+        ({"frame": "1s", "symbols": "IBM"}, None),
+        ({"frame": "1s", "symbols": "IBM AIG"}, "strategy x looks at bars of 1s; the setting"),
+        ({"implementation": "nobody's", "frame": "1s"}, None),
+    ],
+)
+def test_a_frame_that_nobody_makes_is_named(words: dict[str, str], flaw: str | None) -> None:
+    """It would wait for its first bar for ever."""
+    plans = Plans("1m 5m; IBM: 1s 1m")
+    asked = configs_of({"x": {"implementation": "ma_cross", **words}}, ControlSet())
+    found = unmade_frame(asked, BUILT_IN, lambda symbol: plans.of(symbol).names)
+    assert (found or "").startswith(flaw or "")
+    assert bool(found) is bool(flaw)

@@ -1,6 +1,6 @@
 """Which strategies there are: what the settings say, and the controls that hold instead."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -45,6 +45,27 @@ def configs_of(settings: Mapping[str, Mapping[str, Any]], controls: ControlSet) 
     for control in controls.strategies():
         found[control.scope] = _merged(control, found.get(control.scope))
     return MappingProxyType({name: found[name] for name in sorted(found)})
+
+
+def unmade_frame(
+    configs: Configs, known: Mapping[str, Any], frames_of: Callable[[str], str]
+) -> str | None:
+    """Return what is wrong if a strategy looks at bars that nobody makes.
+
+    That is, if its parameter `frame` is not among the frames of one of its symbols; of one without
+    symbols those of any symbol that has none of its own (`frames_of("")`).
+    """
+    for name, config in configs.items():
+        strategy = known.get(config.said.implementation)
+        field = strategy.params.model_fields.get("frame") if strategy is not None else None
+        if field is None:
+            continue
+        frame = config.said.params.get("frame", field.default)
+        for symbol in config.said.symbols or ("",):
+            if frame not in frames_of(symbol).split():
+                made = frames_of(symbol)
+                return f"strategy {name} looks at bars of {frame}; the setting `bars` makes {made}"
+    return None
 
 
 def _of_settings(name: str, words: Mapping[str, Any]) -> Config:
