@@ -49,7 +49,8 @@ order by
 -- name: decisions
 -- What strategies decided, on what, and what came of it, newest first.
 -- `cause` is the bar, indicator or print that stands where the signal says. Allocations and orders
--- carry the strategy, no signal: they count for the newest decision on their symbol before them.
+-- carry the strategy, no signal: they count for the newest decision on their symbol before them; orders
+-- of an allocation count for its decision.
 -- params: strategy= symbol= since=1970-01-01 until=2200-01-01
 with decided as
 (
@@ -104,6 +105,7 @@ requested as
 (
     select
         allocation_id,
+        account,
         strategy,
         ts_requested,
         arrayJoin(JSONExtract(raw, 'order_fill', 'Array(Tuple(symbol String))')).symbol as symbol
@@ -116,48 +118,71 @@ allocated as
         d.signal_id as signal_id,
         d.strategy as strategy,
         d.symbol as symbol,
-        arraySort(groupUniqArray(r.allocation_id)) as allocations
+        r.account as account,
+        r.allocation_id as allocation_id
     from requested as r
     asof join decided as d
-        on r.strategy = d.strategy and r.symbol = d.symbol and r.ts_requested >= d.ts_init
-    group by
-        signal_id,
-        strategy,
-        symbol
+        on r.strategy = d.strategy and r.symbol = d.symbol and r.ts_requested >= d.ts_event
 ),
 sent as
 (
     select
         order_id,
+        extract(order_id, '^al:(.+):[^:]+:[0-9]+$') as of_allocation,
         account,
         strategy,
         symbol,
-        status,
         refusal_code,
-        if(side = 'sell', -1, 1) * assumeNotNull(cum_qty) as done,
-        assumeNotNull(cum_qty) as cum_qty,
-        ifNull(avg_px, 0) as avg_px,
+        if(side = 'sell', -1, 1) * cum_qty as done,
+        cum_qty as executed,
+        cum_qty * ifNull(avg_px, 0) as paid,
         ifNull(ts_requested, ts_updated) as ts_sent
     from orders_now
     where strategy in (select by_strategy from decided)
         and symbol in (select on_symbol from decided)
 ),
+attributed as
+(
+    select a.signal_id as by_signal, s.*
+    from sent as s
+    join allocated as a
+        on s.account = a.account
+        and s.of_allocation = a.allocation_id
+        and s.strategy = a.strategy
+        and s.symbol = a.symbol
+    union all
+    select d.signal_id as by_signal, s.*
+    from (select * from sent where of_allocation = '') as s
+    asof join decided as d
+        on s.strategy = d.strategy and s.symbol = d.symbol and s.ts_sent >= d.ts_init
+),
+asked as
+(
+    select
+        signal_id,
+        strategy,
+        symbol,
+        arraySort(groupUniqArray(concat(account, '|', allocation_id))) as allocations
+    from allocated
+    group by
+        signal_id,
+        strategy,
+        symbol
+),
 ordered as
 (
     select
-        d.signal_id as signal_id,
-        d.strategy as strategy,
-        d.symbol as symbol,
-        arraySort(groupUniqArray(concat(o.account, '|', o.order_id))) as orders,
-        arraySort(groupUniqArrayIf(o.refusal_code, o.refusal_code != '')) as refusals,
-        sum(o.done) as filled_qty,
-        sum(o.cum_qty * o.avg_px) as paid,
-        sum(o.cum_qty) as executed
-    from sent as o
-    asof join decided as d
-        on o.strategy = d.strategy and o.symbol = d.symbol and o.ts_sent >= d.ts_init
+        by_signal,
+        strategy,
+        symbol,
+        arraySort(groupUniqArray(concat(account, '|', order_id))) as orders,
+        arraySort(groupUniqArrayIf(refusal_code, refusal_code != '')) as refusals,
+        sum(done) as filled_qty,
+        sum(attributed.paid) as paid,
+        sum(attributed.executed) as executed
+    from attributed
     group by
-        signal_id,
+        by_signal,
         strategy,
         symbol
 )
@@ -181,10 +206,10 @@ select
 from decided as d
 left join (select * from causes limit 1 by topic, _partition, _offset) as c
     on c.topic = d.cause_topic and c._partition = d.cause_partition and c._offset = d.cause_offset
-left join allocated as a
+left join asked as a
     on a.signal_id = d.signal_id and a.strategy = d.strategy and a.symbol = d.symbol
 left join ordered as o
-    on o.signal_id = d.signal_id and o.strategy = d.strategy and o.symbol = d.symbol
+    on o.by_signal = d.signal_id and o.strategy = d.strategy and o.symbol = d.symbol
 where d.ts_event >= parseDateTime64BestEffort({since:String}, 9, 'UTC')
     and d.ts_event < parseDateTime64BestEffort({until:String}, 9, 'UTC')
 order by

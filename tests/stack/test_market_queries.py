@@ -64,10 +64,11 @@ INDICATED = [indicator(0, 1, 50.5), indicator(1, 1, 51.5), indicator(0, 2, 50.75
 
 
 def signal(signal_id: str, at_s: int, strength: str, **fields: Any) -> Signal:
-    """Return a decision of `cross` on AIG, made and written so many seconds after T."""
+    """Return a decision of `cross` on AIG of so many seconds after T, written down 2 s later."""
     given = {
         "signal_id": signal_id, "strategy": "cross", "symbol": "AIG", "strength": strength,
-        "ts_event_ns": T + at_s * SECOND, "ts_init_ns": T + at_s * SECOND, "reason": signal_id,
+        "ts_event_ns": T + at_s * SECOND, "ts_init_ns": T + (at_s + 2) * SECOND,
+        "reason": signal_id,
     }  # fmt: skip
     return Signal.model_validate(given | fields)
 
@@ -102,11 +103,12 @@ def order(order_id: str, sent_s: int, **fields: Any) -> Order:
 
 REFUSED = {"code": "MAX_ORDER_QTY", "text": "too many"}
 ORDERS = [
-    order("early", 61),  # before the first decision: of none
-    order("o1", 62, avg_px="50"),
-    order("o2", 63, qty="30", avg_px="52"),
+    order("early", 63),  # before the first decision was known: of none
+    order("al:a1:AIG:1", 62, avg_px="50"),  # the allocation has the time of what it was decided on
+    order("o2", 64, qty="30", avg_px="52"),
     order("o3", 121, status="rejected", cum_qty="0", refusal=REFUSED),
-    order("o4", 123, side="sell", avg_px="60"),
+    order("al:a2:AIG:1", 121, side="sell", avg_px="60"),
+    order("al:other:AIG:1", 125),  # of an allocation that nobody knows
     order("mine", 70, strategy=""),
 ]
 
@@ -193,9 +195,12 @@ CASES: list[tuple[str, dict[str, str], str, list[tuple[Any, ...]]]] = [
         "signal_id allocations orders refusals filled_qty avg_px",
         [
             ("s3", [], [], [], D(0), None),
-            ("s2", ["a2"], ["A1|o4"], [], D(-10), D(60)),
+            ("s2", ["A1|a2"], ["A1|al:a2:AIG:1"], [], D(-10), D(60)),
             # 10 at 50 and 30 at 52; BAC had no decision when a1 was asked for
-            ("s1", ["a1"], ["A1|o1", "A1|o2", "A1|o3"], ["MAX_ORDER_QTY"], D(40), D("51.5")),
+            (
+                "s1", ["A1|a1"], ["A1|al:a1:AIG:1", "A1|o2", "A1|o3"], ["MAX_ORDER_QTY"], D(40),
+                D("51.5"),
+            ),
         ],
     ),
     # what is left out by time still ends what counts for the decision before it

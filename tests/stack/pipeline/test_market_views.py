@@ -7,12 +7,13 @@ import re
 import subprocess
 import sys
 import time
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from streams.models.controls import Limits
+from streams.models.controls import Limits, StrategyControl
 from streams.models.market import Bar
 from streams.partitioner import partition_of
 from tests.builders import SECOND
@@ -198,11 +199,11 @@ async def test_a_stale_mark_is_said_to_be_stale(pipeline: Pipeline) -> None:
     assert re.fullmatch(r"limit_price .* and ask's middle 49\.05 \([0-9.]+ s old\)", text)
 
 
-async def chart(pipeline: Pipeline, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    """Run the command where there is no terminal."""
+async def run(pipeline: Pipeline, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Run a command where there is no terminal."""
     return await asyncio.to_thread(
         subprocess.run,
-        [sys.executable, "-m", "streams", "chart", *arguments],
+        [sys.executable, "-m", "streams", *arguments],
         env=os.environ | pipeline.settings.environment(),
         capture_output=True,
         text=True,
@@ -224,7 +225,7 @@ async def test_the_chart_of_bars_and_fills(pipeline: Pipeline, tmp_path: Path) -
         lambda: query(pipeline.settings, count), lambda rows: rows[0][0] >= 4 and rows[0][1] == 1
     )
 
-    text = await chart(pipeline, "MVC", "--width", "60")
+    text = await run(pipeline, "chart", "MVC", "--width", "60")
     assert (text.returncode, text.stderr) == (0, "")
     assert re.match(r"MVC 1m: [45] bars from .* UTC; ▲ bought 100 in 1 fill\n", text.stdout)
     assert len(text.stdout.splitlines()) == 1 + 20 + 3 + 1
@@ -232,14 +233,14 @@ async def test_the_chart_of_bars_and_fills(pipeline: Pipeline, tmp_path: Path) -
     assert text.stdout.count("▲") == 2  # above the chart, and in it
 
     file = tmp_path / "mvc.html"
-    page = await chart(pipeline, "MVC", "--account", "MV3", "--html", str(file))
+    page = await run(pipeline, "chart", "MVC", "--account", "MV3", "--html", str(file))
     assert (page.returncode, page.stderr) == (0, "")
     written = file.read_text()
     assert written.count("<polygon") == 1
     assert "buy 100 at 49.1" in written
     assert "http" not in written
 
-    other = await chart(pipeline, "MVC", "--account", "NOBODY", "--json")
+    other = await run(pipeline, "chart", "MVC", "--account", "NOBODY", "--json")
     found = json.loads(other.stdout)
     assert (len(found["bars"]) >= 4, found["fills"]) == (True, [])
     assert {bar["close"] for bar in found["bars"]} >= {"49", "49.4", "49.2", "49.1"}
@@ -251,6 +252,45 @@ async def test_the_chart_of_bars_and_fills(pipeline: Pipeline, tmp_path: Path) -
         (("MVC", "--frame", "x"), 2, "--frame: 'x' is no frame"),
         (("MVC", "--html", str(tmp_path)), 2, "cannot be written: Is a directory"),
     ):
-        failed = await chart(pipeline, *arguments)
+        failed = await run(pipeline, "chart", *arguments)
         assert (arguments, failed.returncode, failed.stdout) == (arguments, code, "")
         assert said in failed.stderr
+
+
+async def decisions(pipeline: Pipeline) -> list[dict[str, Any]]:
+    """Return the rows of the query for the strategy `mvd`."""
+    asked = await run(pipeline, "query", "decisions", "-p", "strategy=mvd", "--json")
+    assert asked.stderr == ""
+    return list(json.loads(asked.stdout))
+
+
+async def test_a_decision_with_its_cause_and_its_fills(pipeline: Pipeline) -> None:
+    """A program's signal on a print: allocated, ordered, filled, and told as one row."""
+    await pipeline.instruments("MVD")
+    control = StrategyControl(scope="mvd", account="MV5", qty=Decimal(50))
+    (written,) = await pipeline.controls(control)
+    for worker in pipeline.running("market"):
+        ready = partial(get, worker.port, "/health/ready")
+        await wait_until(
+            ready, lambda seen: seen.body.get("controls_version", 0) >= written.version
+        )
+    await pipeline.quote("MVD", "49.00", "49.10")
+    (cause,) = await produce(pipeline.settings, TRADES, [tick_of("MVD", price="49.05", size="7")])
+    now = time.time_ns()
+    signal = {
+        "signal_id": "mvd-1", "strategy": "mvd", "symbol": "MVD", "strength": "1",
+        "cause_topic": TRADES, "cause_partition": cause.partition, "cause_offset": cause.offset,
+        "ts_event_ns": now - 2 * SECOND, "ts_init_ns": now,
+    }  # fmt: skip
+    await produce(pipeline.settings, "signals.v1", [Raw(json.dumps(signal).encode(), b"MVD")])
+    (row,) = await wait_until(
+        partial(decisions, pipeline),
+        lambda rows: rows and rows[0]["filled_qty"] == "50" and rows[0]["allocations"],
+    )
+    assert (row["signal_id"], row["strength"], row["refusals"]) == ("mvd-1", "1", [])
+    assert re.fullmatch(r"print 2.* 7 at 49\.05", row["cause"])
+    (allocation,) = row["allocations"]
+    account, _, allocation_id = allocation.partition("|")
+    assert account == "MV5"
+    assert row["orders"] == [f"MV5|al:{allocation_id}:MVD:1"]
+    assert row["avg_px"] == "49.1"
