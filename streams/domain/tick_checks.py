@@ -97,13 +97,14 @@ class TickChecks:
         if ts <= newest[0] and _is_late(ts, seq, newest):
             return self._late(ts, seq, newest)
         self.newest_trade = ts, seq
-        if not _ZERO < price < MAX_NUMBER:
+        moved = price != self._reference  # which was looked at when it was new
+        if moved and not _ZERO < price < MAX_NUMBER:
             return TickReason.PRICE
         if not _ZERO < trade.size < MAX_NUMBER:
             return TickReason.SIZE
         if trade.suspicious:
             return TickReason.MARKED
-        if price != self._reference:
+        if moved:
             if self._is_far_off(price, ts):
                 return TickReason.FAR_OFF
             self._set_reference(price)

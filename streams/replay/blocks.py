@@ -67,24 +67,26 @@ class Blocks:
         trades, quotes = MARKET_TRADES.name, MARKET_QUOTES.name
         block = Block()
         records, times = block.records, block.times
+        add, add_time = records.append, times.append
         for tick in ticks:
             fields = tick.__dict__
             name, ts = fields["symbol"], fields["ts_event_ns"]
             if until_ns is not None and ts >= until_ns:
                 break
             symbol, alone = symbols.get(name), ts < now
-            if symbol is None or len(records) >= size:
+            if symbol is None or len(times) == size:
                 if records:
                     yield block
                 block = Block()
                 records, times = block.records, block.times
+                add, add_time = records.append, times.append
                 if symbol is None:
                     self._fresh(name)
                     symbol = symbols[name] = _Symbol(self._places.of(name), name.encode())
                     alone = True
             if ts > now:  # noqa: PLR1730 - `max` is a call, and this is every tick
                 now = ts
-            if isinstance(tick, Trade):
+            if type(tick) is Trade:
                 topic, offset = trades, symbol.trades
                 symbol.trades = offset + 1
                 alone = alone or fields["canceled"] or fields["correction_of"] is not None
@@ -93,9 +95,7 @@ class Blocks:
                 symbol.quotes = offset + 1
             if alone:
                 block.alone.append(len(records))
-            records.append(
-                Record(topic, symbol.partition, offset, symbol.key, tick, None, now // 1_000_000)
-            )
-            times.append(now)
+            add(Record(topic, symbol.partition, offset, symbol.key, tick, None, now // 1_000_000))
+            add_time(now)
         if records:
             yield block

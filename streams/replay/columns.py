@@ -121,6 +121,7 @@ def _values(column: Any) -> list[Any]:
 def _batch(batch: Any, number: int, texts: _Texts) -> list[Tick]:
     columns = {name: _values(batch.column(name)) for name in _SAMPLE}
     price, size, known = texts.price, texts.size, texts.rows
+    prices, sizes = texts.prices, texts.sizes
     found: list[Tick] = []
     for seq, row in enumerate(zip(*columns.values(), strict=True), start=number):
         ts, symbol, kind, px, qty, bid, bid_size, ask, ask_size, exchange, conditions, bad = row
@@ -137,7 +138,8 @@ def _batch(batch: Any, number: int, texts: _Texts) -> list[Tick]:
             "conditions": conditions or "",
         }
         if kind == "trade" and px >= 0 and qty >= 0:
-            values["price"], values["size"] = price(px), size(qty)
+            values["price"] = prices.get(px) or price(px)
+            values["size"] = sizes.get(qty) or size(qty)
             values["suspicious"] = bad or False
             values["correction_of"], values["canceled"] = None, False
             found.append(filled(Trade, values))

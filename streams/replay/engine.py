@@ -80,17 +80,18 @@ class Engine:
         self,
         agents: Sequence[tuple[AgentSpec, Agent[Any]]],
         watcher: Watcher,
+        places: Places,
         *,
         chunk: int = CHUNK,
-        places: Places | None = None,
     ) -> None:
+        """`places` are the partitions of symbols, which some agents ask for too."""
         self.now_ns = 0
         self.ticks = 0
         self.first_ns = 0
         self._watcher = watcher
         self._chunk = chunk
         self._agents = agents
-        self._places = Places() if places is None else places
+        self._places = places
         self._lanes: dict[tuple[str, int], Lane] = {}
         self._on_ticks: list[Lane] = []
         self._timed: list[Lane] = []

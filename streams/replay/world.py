@@ -63,8 +63,8 @@ class World:
     """The agents of one run."""
 
     def __init__(self, rules: Rules, settings: Settings) -> None:
-        self._places = Places()
-        self.services = _Services(_own(settings, rules), self._places)
+        self.places = Places()
+        self.services = _Services(_own(settings, rules), self.places)
         latency_ns = round(rules.latency_ms * MS)
         self.services.venue = replace(
             self.services.venue,
@@ -93,7 +93,7 @@ class World:
 
     def engine(self, watcher: Watcher, chunk: int = CHUNK) -> Engine:
         """Return an engine over these agents."""
-        return Engine(self.agents(), watcher, chunk=chunk, places=self._places)
+        return Engine(self.agents(), watcher, self.places, chunk=chunk)
 
 
 def controls_of(rules: Rules) -> ControlSet:

@@ -67,6 +67,7 @@ def recorded(
     """Run a replay of all agents, and `more` after them; return what was written, with times."""
     world = World(rules or Rules(), Settings())
     recorder = Recorder(world)
-    engine = Engine([*world.agents(), *more], recorder, chunk=chunk)
+    agents = [*world.agents(), *more]
+    engine = Engine(agents, recorder, world.places, chunk=chunk)
     engine.run(given, inputs, until_ns=until_ns)
     return recorder.lines

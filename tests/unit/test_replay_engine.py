@@ -2,12 +2,15 @@
 
 import hashlib
 from collections.abc import Sequence
+from decimal import Decimal
 
 import pytest
 
-from streams import clock
+from streams import clock, services
 from streams.domain.build import evolve
+from streams.domain.strategies.protocol import Callback, Context, Deaf, Decision
 from streams.domain.ticks import Tick
+from streams.models.base import Part
 from streams.models.market import Trade
 from streams.ports import Agent, Record, Unit
 from streams.replay.check import compared
@@ -285,3 +288,52 @@ def test_how_long_a_strategy_takes_is_nothing_to_a_replay(monkeypatch: pytest.Mo
     whole = recorded(ticks(1_000), rules=TRADING)
     monkeypatch.setattr(clock, "monotonic", lambda: float(next(jumps)))
     assert recorded(ticks(1_000), rules=TRADING) == whole
+
+
+class Counts(Part):
+    """How many prints and seconds there were."""
+
+    prints: int = 0
+    seconds: int = 0
+
+
+class Nothing(Part):
+    """No parameters."""
+
+
+class Counting(Deaf[Counts, Nothing]):
+    """Turns around every 29 prints and every 41 seconds."""
+
+    wants: frozenset[Callback] = frozenset({"trade", "timer"})
+    state = Counts
+    params = Nothing
+
+    def on_trade(
+        self, state: Counts, trade: Trade, context: Context[Nothing]
+    ) -> tuple[Counts, Sequence[Decision]]:
+        """Count a print."""
+        assert context.now_ns == trade.ts_event_ns
+        prints = state.prints + 1
+        side = 1 if prints % 2 else -1
+        after = evolve(state, prints=prints)
+        return after, (Decision(Decimal(side), trade.price),) if prints % 29 == 0 else ()
+
+    def on_timer(
+        self, state: Counts, context: Context[Nothing]
+    ) -> tuple[Counts, Sequence[Decision]]:
+        """Count a second."""
+        assert context.now_ns % SECOND == 0
+        seconds = state.seconds + 1
+        return evolve(state, seconds=seconds), (Decision(Decimal(0)),) if seconds % 41 == 0 else ()
+
+
+def test_a_strategy_that_hears_ticks_and_time_is_told_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One tick at a time, the timer every second of event time, however ticks are cut."""
+    monkeypatch.setattr(services, "known_strategies", lambda: {"counting": Counting()})
+    words = {"implementation": "counting", "account": "S1", "qty": "10"}
+    rules = Rules(strategies={"c": words})
+    whole = recorded(ticks(1_500), rules=rules)
+    signals = [line for _, line in written_to(whole, "signals.v1")]
+    assert sum(b'"cause_topic":"market.trades.v1"' in line for line in signals) > 15
+    assert sum(b'"cause_topic":""' in line for line in signals) > 15
+    assert recorded(ticks(1_500), rules=rules, chunk=1) == whole

@@ -138,7 +138,8 @@ class Engine:
         """Take a quote; return whether there are events."""
         ts_ns, ledger = quote.ts_event_ns, self._ledger
         if ts_ns < self._next_ns or self._reach(ts_ns):
-            ledger.clock_ns = max(ledger.clock_ns, ts_ns)
+            if ts_ns > ledger.clock_ns:  # noqa: PLR1730 - `max` is a call, and this is every tick
+                ledger.clock_ns = ts_ns
             self._moved = True
             if self._book.quote(quote) and ledger.orders:
                 self._matcher.on_quote()
@@ -148,7 +149,8 @@ class Engine:
         """Take a print; return whether there are events."""
         ts_ns, ledger = trade.ts_event_ns, self._ledger
         if ts_ns < self._next_ns or self._reach(ts_ns):
-            ledger.clock_ns = max(ledger.clock_ns, ts_ns)
+            if ts_ns > ledger.clock_ns:  # noqa: PLR1730 - `max` is a call, and this is every tick
+                ledger.clock_ns = ts_ns
             self._moved = True
             if self._book.trade(trade) and ledger.orders:
                 self._matcher.on_trade()
