@@ -46,9 +46,8 @@ class Sizer(Agent[None]):
         controls, deps = self._deps.controls(), self._deps
         if controls is not self._controls:
             self._configs, self._controls = configs_of(deps.settings, controls), controls
-        age_ns = unit.now_ns - signal.ts_event_ns
         last = deps.price(signal.symbol)
-        found = targets_of(signal, self._configs, controls, last, age_ns, deps.max_age_ns)
+        found = targets_of(signal, self._configs, controls, last, unit.now_ns, deps.max_age_ns)
         if isinstance(found, Unsized):
             unit.dead_letter(record, found.code, found.text)
         else:

@@ -95,6 +95,19 @@ def test_a_target_is_strength_times_size(
     assert found.ts_event_ns == NOW_NS
 
 
+def test_a_stale_price_sizes_nothing() -> None:
+    """By the same age as at the gate; the quote stands in for a print that is too old."""
+    old_ns = NOW_NS - 901 * SECOND
+    gone = last_price(last="33", ts_event_ns=old_ns)
+    found = size(signal("1", price=None), VALUE, lots("1"), last=gone)
+    assert "last price 33 (902.0 s old, stale: over 900 s)" in str(found)
+    times = {"ts_last_ns": old_ns, "ts_quote_ns": NOW_NS}
+    quoted = last_price(last="33", bid="99", ask="101", **times)
+    found = size(signal("1", price=None), VALUE, lots("1"), last=quoted)
+    assert isinstance(found, SetTargets)
+    assert found.targets["AIG"] == 100
+
+
 def test_the_same_signal_asks_for_the_same_allocation() -> None:
     """Another one for another; ids fit, with room for what is appended."""
     first, second = size(signal(), QTY), size(signal(signal_id="n2"), QTY)
@@ -124,7 +137,7 @@ OFF = StrategyControl(scope="ma1", enabled=False)
         ({"qty": "5"}, None, "NO_SIZE: ma1 has no account"),
         ({"account": "S1"}, None, "NO_SIZE: "),
         ({"account": "S1", "qty": "9" * 19, "notional": "1"}, lots("0.000000001"), ""),
-        (VALUE, None, "NO_PRICE: no price of AIG is known"),
+        (VALUE, None, "NO_PRICE: no price of AIG to go by"),
         (QTY, switch("default"), "STRATEGY_KILLED: kill switch default, version 1: stop"),
         (QTY, switch("strategy:ma1"), "STRATEGY_KILLED: "),
         (QTY, switch("account:S1"), "STRATEGY_KILLED: "),

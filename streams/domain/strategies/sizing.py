@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from streams.domain.controls import ControlSet
 from streams.domain.decimals import EXACT, plain
+from streams.domain.prices import fresh, mark_of, told
 from streams.domain.strategies.config import Config, Configs, first_flaw
 from streams.models.allocations import SetTargets
 from streams.models.market import LastPrice
@@ -32,18 +33,19 @@ def targets_of(
     configs: Configs,
     controls: ControlSet,
     last: LastPrice | None,
-    age_ns: int,
+    now_ns: int,
     max_age_ns: int,
 ) -> SetTargets | Unsized:
-    """Return what a signal asks for. `age_ns`: our time less the market time of its cause."""
+    """Return what a signal asks for. Its age is our time less the market time of its cause."""
     config = configs.get(signal.strategy)
     if config is None:
         return Unsized("UNKNOWN_STRATEGY", f"no setting and no control knows {signal.strategy}")
     refused = _refused(signal, config, controls)
+    age_ns = now_ns - signal.ts_event_ns
     if refused is None and age_ns > max_age_ns:
         text = f"{age_ns / 1e9:.1f} s old; signal_max_age_s is {max_age_ns / 1e9:g}"
         refused = Unsized("STALE_SIGNAL", text)
-    return refused or _sized(signal, config, controls, last)
+    return refused or _sized(signal, config, controls, last, now_ns)
 
 
 def _refused(signal: Signal, config: Config, controls: ControlSet) -> Unsized | None:
@@ -62,16 +64,19 @@ def _refused(signal: Signal, config: Config, controls: ControlSet) -> Unsized | 
 
 
 def _sized(
-    signal: Signal, config: Config, controls: ControlSet, last: LastPrice | None
+    signal: Signal, config: Config, controls: ControlSet, last: LastPrice | None, now_ns: int
 ) -> SetTargets | Unsized:
     said = config.said
     if not said.account or (said.qty is None and said.notional is None):
         return Unsized("NO_SIZE", f"{config.name} has no account, or neither qty nor notional")
     qty = said.qty
     if qty is None and signal.strength:
-        price = signal.price or _price(signal.symbol, controls, last)
+        max_age_s = controls.limits(said.account).max_price_age_s
+        usable = last and fresh(last, now_ns, max_age_s)
+        price = signal.price or _price(signal.symbol, controls, usable)
         if price is None or price <= 0 or said.notional is None:
-            return Unsized("NO_PRICE", f"no price of {signal.symbol} is known")
+            newest = f"; newest: {told(last, now_ns, max_age_s)}" if last else ""
+            return Unsized("NO_PRICE", f"no price of {signal.symbol} to go by{newest}")
         qty = EXACT.divide(said.notional, price)
     try:
         return SetTargets(
@@ -87,8 +92,8 @@ def _sized(
 
 
 def _price(symbol: str, controls: ControlSet, last: LastPrice | None) -> Decimal | None:
-    if last is not None and last.last is not None:
-        return last.last
+    if last is not None:
+        return mark_of(last)
     instrument = controls.instrument(symbol)
     return instrument.reference_price if instrument is not None else None
 
