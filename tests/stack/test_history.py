@@ -24,18 +24,25 @@ from streams.dev import clickhouse
 from streams.dev.ports import HOST, free_ports
 from streams.dev.service import NotReadyError
 from streams.errors import ServiceUnavailableError, UsageError
+from streams.models.allocations import Allocation, CancelTargets, SetTargets
 from streams.models.controls import KillSwitch
 from streams.models.dead_letters import Action, HandledLetter
 from streams.models.orders import ApprovedOrder, Order, OrderTerms, VenueOrder
 from streams.models.positions import Account, Position
 from streams.models.reconciliation import Reconciliation
+from streams.models.signals import StrategyState
+from streams.models.slices import CancelSlices, SlicedOrder, StartPov, StartTwap
+from streams.models.statements import Statement
 from streams.ports import Record
 from streams.settings import Settings
 from streams.topics import (
     ACCOUNTS_UPDATES,
+    ALLOCATIONS_REQUESTED,
+    ALLOCATIONS_UPDATES,
     CONTROLS,
     DEAD_LETTERS,
     DEAD_LETTERS_HANDLED,
+    INDICATORS,
     MARKET_BARS,
     MARKET_LAST,
     MARKET_QUOTES,
@@ -47,6 +54,12 @@ from streams.topics import (
     ORDERS_UPDATES,
     POSITIONS_UPDATES,
     RECONCILIATIONS,
+    SIGNALS,
+    SLICES_REQUESTED,
+    SLICES_UPDATES,
+    STATEMENTS,
+    STRATEGIES_FILLS,
+    STRATEGIES_UPDATES,
     TOPICS,
     VENUE_REST_ORDERS,
     VENUE_VIRTUAL_ORDERS,
@@ -58,11 +71,13 @@ from tests.builders import (
     cancel,
     event,
     fill,
+    indicator,
     last_price,
     quote,
     record,
     refused,
     replace,
+    signal,
     submit,
     trade,
 )
@@ -170,6 +185,72 @@ SAMPLES: dict[str, list[Any]] = {
         bar("100t", status="revised", rev=2, volume="0.000000001", notional="1E-9", trades=7),
         bar("5m", open=None, high=None, low=None, close=None, vwap=None, trades=0),
     ],
+    STATEMENTS.name: [
+        Statement.model_validate(
+            {"broker": "virtual", "account": "A1", "symbol": "AIG", "ts_event_ns": NOW_NS,
+             "orders": [{"order_id": "o1", "client_order_id": "c1", "state": "open",
+                         "cum_qty": "0.5"}]}
+        )
+    ],
+    INDICATORS.name: [
+        indicator(), indicator("macd(12,26,9)", values={"macd": 0.1, "signal": -1e-9}),
+        indicator("vwap", rev=3, values={}),
+    ],
+    SIGNALS.name: [
+        signal("-0.5", price="50.01", reason="it fell", cause_topic="market.bars.v1",
+               cause_partition=2, cause_offset=7),
+        signal(),
+    ],
+    STRATEGIES_UPDATES.name: [
+        StrategyState.model_validate(
+            {"strategy": "ma1", "symbol": "AIG", "implementation": "ma_cross",
+             "status": "failed", "text": "no", "version": 3, "controls_version": 9,
+             "params": {"fast": "5"}, "signals": 4, "errors": 1, "strength": "0.25",
+             "ts_signal_ns": NOW_NS, "ts_updated_ns": NOW_NS + 1}
+        ),
+        StrategyState(strategy="ma1", symbol="IBM", implementation="x", status="running",
+                      version=1, ts_updated_ns=NOW_NS),
+    ],
+    STRATEGIES_FILLS.name: [
+        event("fill", fill=fill("e1", "4", "50.125", commission="0.02"), strategy="ma1"),
+        event("fill_busted", fill=fill("e2", "4", "50.125", ref_exec_id="e1"), strategy="ma1"),
+    ],
+    ALLOCATIONS_REQUESTED.name: [
+        SetTargets.model_validate(
+            {"command": "target", "allocation_id": "a1", "account": "A1", "strategy": "ma1",
+             "targets": {"AIG": "-10.5"}, "ts_event_ns": NOW_NS}
+        ),
+        CancelTargets(command="cancel", allocation_id="a1", account="A1"),
+    ],
+    ALLOCATIONS_UPDATES.name: [
+        Allocation.model_validate(
+            {"allocation_id": "a1", "account": "A1", "parent_id": "p1", "status": "working",
+             "version": 2, "ts_requested_ns": NOW_NS, "ts_updated_ns": NOW_NS + 1,
+             "order_fill": [{"symbol": "AIG", "target_qty": "-10", "start_qty": "0",
+                             "position_qty": "-4", "open_qty": "-6", "state": "working"}]}
+        )
+    ],
+    SLICES_REQUESTED.name: [
+        StartTwap.model_validate(
+            {"command": "twap", "parent_id": "p1", "account": "A1", "symbol": "AIG",
+             "side": "buy", "qty": "100", "end_ns": NOW_NS + 9, "limit_price": "50"}
+        ),
+        StartPov.model_validate(
+            {"command": "pov", "parent_id": "p2", "account": "A1", "symbol": "AIG",
+             "side": "sell", "qty": "100", "start_ns": NOW_NS, "end_ns": NOW_NS + 9,
+             "participation": "0.1", "strategy": "ma1"}
+        ),
+        CancelSlices(command="cancel", parent_id="p1", account="A1", ts_event_ns=NOW_NS),
+    ],
+    SLICES_UPDATES.name: [
+        SlicedOrder.model_validate(
+            {"parent_id": "p1", "account": "A1", "symbol": "AIG", "side": "buy", "kind": "pov",
+             "qty": "100", "status": "working", "version": 4, "sent_qty": "60",
+             "cum_qty": "50.5", "avg_px": "50.333333333333", "leaves_qty": "9.5", "children": 3,
+             "market_volume": "600", "text": "x", "start_ns": NOW_NS, "end_ns": NOW_NS + 9,
+             "ts_updated_ns": NOW_NS}
+        )
+    ],
     CONTROLS.name: [KillSwitch(scope="account:A1", engaged=True, version=4, by="me", reason="x")],
     DEAD_LETTERS_HANDLED.name: [
         HandledLetter(letter="0:7", action=Action.RETRIED, attempt=2, by="me", ts_event_ns=NOW_NS)
@@ -198,6 +279,12 @@ def plain(table: pa.Table, names: list[str]) -> list[dict[str, Any]]:
             column = column.cast(pa.binary())
         columns[name] = column
     found: list[dict[str, Any]] = pa.table(columns).to_pylist()
+    for row in found:
+        for name, value in row.items():
+            if isinstance(value, list):  # a map: its keys are text here and bytes there
+                row[name] = [
+                    (key.encode() if isinstance(key, str) else key, one) for key, one in value
+                ]
     return found
 
 
