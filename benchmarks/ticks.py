@@ -10,8 +10,10 @@ second a dict. `quix_streams` has a window of its own kind, and waits for nothin
 before them in a table and in a file: what they do, and what is not in it, stands at the head of
 `ticks_at_rest.py`. The latter is the limit.
 
-The figure is ticks per second, from when the bars of the first fifth of the minutes had arrived
-at the output topic to when those of the last had. `cpu_us_per_tick` is what a tick costs the
+The figure is ticks per second: those of the bars behind the first fifth, as they arrived at the
+output topic, divided by the time between the end of that fifth and the last bar. Bars count as
+they come, not minute by minute: a contender may take one partition's ticks before another's, and
+the minutes would then be complete almost at once. `cpu_us_per_tick` is what a tick costs the
 process in microseconds of processor, all its threads together, over about the same part: what the
 rate is limited by on a machine with cores to spare.
 
@@ -33,7 +35,7 @@ from benchmarks import bars_job, contenders, rivals, ticks_history
 from benchmarks.bars_job import SYMBOLS, Input, Said
 from benchmarks.contenders import Contender, Running
 from benchmarks.harness import OURS, Plan, Sample, interleaved, outcome, spread
-from benchmarks.hop import WARM_UP, cpu_us
+from benchmarks.hop import cpu_us, rate
 from benchmarks.job import PARTITIONS
 from benchmarks.ticks_at_rest import ClickHouse, Polars, client_of, rows_of
 from benchmarks.workers import bars_ours, bars_stock
@@ -160,20 +162,21 @@ def measure(
         contenders.fresh_chain(plan, contender, 1, source=given.topic) as chain,
         contenders.running(plan, contender, chain) as running,
     ):
-        looks, bars = asyncio.run(_follow(plan.settings, running, wanted))
+        looks, arrived_ms = asyncio.run(_follow(plan.settings, running, wanted))
+    ticks_a_bar = given.per_minute / SYMBOLS
     per_bar = cpu_us(looks, len(wanted))
-    per_tick = per_bar * SYMBOLS / given.per_minute if per_bar else None
-    return {"figure": rate(bars, given.per_minute), "cpu_us": per_tick}
+    per_tick = per_bar / ticks_a_bar if per_bar else None
+    return {"figure": rate(arrived_ms) * ticks_a_bar, "cpu_us": per_tick}
 
 
 async def _follow(
     settings: Settings, running: Running, wanted: Mapping[tuple[str, int], Said]
-) -> tuple[list[tuple[int, float]], dict[int, int]]:
-    """Read bars until all are there; return how far it was when, and when each minute was."""
+) -> tuple[list[tuple[int, float]], list[int]]:
+    """Read bars until all are there; return how far it was when, and when each bar came."""
     name = running.contender.name
     tps = [TopicPartition(running.chain.topics[1], number) for number in range(PARTITIONS)]
     found: dict[tuple[str, int], Said] = {}
-    arrived: dict[int, int] = {}
+    arrived_ms: list[int] = []
     looks: list[tuple[int, float]] = []
     deadline = monotonic() + BOUND_S
     async with consumer(settings) as client:
@@ -192,21 +195,7 @@ async def _follow(
                     if key in found or wanted.get(key) != bars_job.said(bar):
                         raise IncompleteError(f"{name}: twice or wrong: {bar!r}")
                     found[key] = wanted[key]
-                    arrived[key[1]] = max(record.timestamp, arrived.get(key[1], 0))
+                    arrived_ms.append(record.timestamp)
             looks.append((len(found), running.cpu_s()))
             await asyncio.sleep(POLL_S)
-    return looks, arrived
-
-
-def rate(arrived_ms: Mapping[int, int], per_minute: int) -> float:
-    """Return ticks per second behind the warm-up, from when the bars of each minute were there.
-
-    Raises IncompleteError if all of them came in one millisecond.
-    """
-    minutes = sorted(arrived_ms)
-    warm = minutes[min(int(len(minutes) * WARM_UP), len(minutes) - 2)]
-    took_ms = arrived_ms[minutes[-1]] - arrived_ms[warm]
-    counted = (len(minutes) - 1 - minutes.index(warm)) * per_minute
-    if took_ms <= 0:
-        raise IncompleteError(f"{len(minutes)} minutes are too few to measure a rate by")
-    return counted / (took_ms / 1_000)
+    return looks, arrived_ms
