@@ -31,13 +31,13 @@ Say = Callable[[str], None]
 
 
 def python(settings: Settings, say: Say) -> Path:
-    """Return the Python that has the rivals' packages; installs them at first (175 MB)."""
+    """Return the Python that has the rivals' packages; installs them at first (340 MB)."""
     folder = _folder(settings) / f"python-{_digest(_PACKAGES)}"
     program = folder / "bin" / "python"
     with _alone(settings):
         if not (folder / "installed").exists():
             shutil.rmtree(folder, ignore_errors=True)
-            say("installing the rivals' packages (175 MB, once)")
+            say("installing the rivals' packages (340 MB, once)")
             _call(sys.executable, "-m", "venv", str(folder))
             options = ("--quiet", "--require-hashes", "--no-deps", "--only-binary", ":all:")
             _call(str(program), "-m", "pip", "install", *options, "-r", str(_PACKAGES))

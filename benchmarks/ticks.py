@@ -5,32 +5,41 @@ partitions. It takes part as one process with acks of all replicas. `ours` is a 
 bars agent alone: it waits for late prints, restates, tells repetitions, knows sessions, and keeps
 every print that can still be corrected in its table and changelog. `stock_faust` and
 `raw_aiokafka` add up ticks that come in order, and do nothing of that; the first has a table, the
-second a dict. `ours_default_frames` makes bars of 1m, 5m, 1h and 1d.
+second a dict. `quix_streams` has a window of its own kind, and waits for nothing either.
+`ours_default_frames` makes bars of 1m, 5m, 1h and 1d. `clickhouse` and `polars` have the ticks
+before them in a table and in a file: what they do, and what is not in it, stands at the head of
+`ticks_at_rest.py`. The latter is the limit.
 
-The figure is ticks per second, from when the bars of the first fifth of the minutes had arrived
-at the output topic to when those of the last had. `cpu_us_per_tick` is what a tick costs the
+The figure is ticks per second: those of the bars behind the first fifth, as they arrived at the
+output topic, divided by the time between the end of that fifth and the last bar. Bars count as
+they come, not minute by minute: a contender may take one partition's ticks before another's, and
+the minutes would then be complete almost at once. `cpu_us_per_tick` is what a tick costs the
 process in microseconds of processor, all its threads together, over about the same part: what the
 rate is limited by on a machine with cores to spare.
 
-A run counts only if every bar came out once, each as it should be.
+A run counts only if every bar came out once, each as it should be. `in_clickhouse` is the way on
+from there: how long until the ticks and the bars of ours are rows, by a run of `ticks_history.py`.
 """
 
 import asyncio
 import statistics
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 from aiokafka import TopicPartition
 
-from benchmarks import bars_job, contenders
+from benchmarks import bars_job, contenders, rivals, ticks_history
 from benchmarks.bars_job import SYMBOLS, Input, Said
 from benchmarks.contenders import Contender, Running
 from benchmarks.harness import OURS, Plan, Sample, interleaved, outcome, spread
-from benchmarks.hop import WARM_UP, cpu_us
+from benchmarks.hop import cpu_us, rate
 from benchmarks.job import PARTITIONS
+from benchmarks.ticks_at_rest import ClickHouse, Polars, client_of, rows_of
 from benchmarks.workers import bars_ours, bars_stock
+from connectors.clickhouse.migrate import migrate
 from connectors.kafka.client import consumer, producer
 from streams.clock import monotonic
 from streams.errors import IncompleteError
@@ -39,29 +48,58 @@ from streams.partitioner import partition_of
 from streams.settings import Settings
 
 #: Ticks per second of one core.
-GOALS = {"stock_faust": 20.0, "raw_aiokafka": 0.6, "goal": 100_000.0}
+GOALS = {"stock_faust": 20.0, "quix_streams": 1.5, "raw_aiokafka": 0.6, "goal": 100_000.0}
 ALL_FRAMES = "ours_default_frames"
 _MANY = Input(15, 20_000)
-INPUTS = {OURS: _MANY, ALL_FRAMES: _MANY, "stock_faust": Input(5, 4_000), "raw_aiokafka": _MANY}
+INPUTS = {
+    OURS: _MANY,
+    ALL_FRAMES: _MANY,
+    "stock_faust": Input(5, 4_000),
+    "quix_streams": Input(15, 10_000),
+    "raw_aiokafka": _MANY,
+    "clickhouse": _MANY,
+    "polars": _MANY,
+}
 QUICK_INPUT = Input(10, 2_000)
 BOUND_S = 240.0
 POLL_S = 0.2
 
 
-def taking_part(*, quick: bool) -> list[Contender]:
-    """Return the contenders; the quick form leaves out the variant."""
+def taking_part(plan: Plan) -> list[Contender]:
+    """Return those with a process at Kafka; the quick form has neither the variant nor Quix."""
     found = [
         Contender(OURS, _module("bars_ours"), bars_ours.changelogs, {"ORDERFLOW_BARS": "1m"}),
         Contender("stock_faust", _module("bars_stock"), bars_stock.changelogs),
         Contender("raw_aiokafka", _module("bars_raw")),
     ]
-    return (
-        found if quick else [*found, Contender(ALL_FRAMES, found[0].command, bars_ours.changelogs)]
-    )
+    if plan.quick:
+        return found
+    variant = Contender(ALL_FRAMES, found[0].command, bars_ours.changelogs)
+    python = str(rivals.python(plan.settings, plan.say))
+    return [*found, variant, Contender("quix_streams", _module("bars_quix", python))]
 
 
-def _module(name: str) -> Sequence[str]:
-    return [sys.executable, "-m", f"benchmarks.workers.{name}"]
+@contextmanager
+def at_rest(
+    plan: Plan, given: Input, wanted: Mapping[tuple[str, int], Said]
+) -> Iterator[dict[str, Callable[[], Sample]]]:
+    """Yield those that have the ticks before them; the quick form leaves out polars."""
+    asyncio.run(migrate(plan.settings))
+    rows = rows_of(given)
+    with client_of(plan.settings) as client:
+        clickhouse = ClickHouse(client, given, wanted)
+        clickhouse.prepare(rows)
+        found: dict[str, Callable[[], Sample]] = {"clickhouse": clickhouse.measure}
+        if not plan.quick:
+            python = rivals.python(plan.settings, plan.say)
+            polars = Polars(python, plan.settings.data_dir / "polars", given, wanted)
+            polars.prepare(rows)
+            found["polars"] = polars.measure
+        yield found
+
+
+def _module(name: str, python: str = sys.executable) -> Sequence[str]:
+    return [python, "-m", f"benchmarks.workers.{name}"]
 
 
 def run(plan: Plan) -> dict[str, Any]:
@@ -72,21 +110,23 @@ def run(plan: Plan) -> dict[str, Any]:
         plan.say(f"producing {given.ticks:,} ticks")
         asyncio.run(fill(plan.settings, given))
     wanted = {given: bars_job.expected(given) for given in set(inputs.values())}
-    samples = interleaved(
-        {
+    at_kafka = taking_part(plan)
+    ours, given = at_kafka[0], inputs[OURS]
+    with at_rest(plan, given, wanted[given]) as others:
+        ways: dict[str, Callable[[], Sample]] = {
             one.name: partial(measure, plan, one, inputs[one.name], wanted[inputs[one.name]])
-            for one in taking_part(quick=plan.quick)
-        },
-        plan.repeats,
-        plan.say,
-    )
+            for one in at_kafka
+        }
+        samples = interleaved(ways | others, plan.repeats, plan.say)
     cpu = {name: _cpu_us(found) for name, found in samples.items()}
     variant = samples.pop(ALL_FRAMES, [])
     extra = {
-        "ticks": {name: given.ticks for name, given in inputs.items()},
-        "cpu_us_per_tick": cpu,
+        "ticks": {name: one.ticks for name, one in inputs.items()},
+        "cpu_us_per_tick": {name: cost for name, cost in cpu.items() if name not in others},
         "variants": {ALL_FRAMES: spread(variant)} if variant else {},
     }
+    if not plan.quick:
+        extra["in_clickhouse"] = ticks_history.measure(plan, ours, given, wanted[given])
     return outcome("ticks", "ticks/s", samples, goals=GOALS, extra=extra)
 
 
@@ -122,20 +162,21 @@ def measure(
         contenders.fresh_chain(plan, contender, 1, source=given.topic) as chain,
         contenders.running(plan, contender, chain) as running,
     ):
-        looks, bars = asyncio.run(_follow(plan.settings, running, wanted))
+        looks, arrived_ms = asyncio.run(_follow(plan.settings, running, wanted))
+    ticks_a_bar = given.per_minute / SYMBOLS
     per_bar = cpu_us(looks, len(wanted))
-    per_tick = per_bar * SYMBOLS / given.per_minute if per_bar else None
-    return {"figure": rate(bars, given.per_minute), "cpu_us": per_tick}
+    per_tick = per_bar / ticks_a_bar if per_bar else None
+    return {"figure": rate(arrived_ms) * ticks_a_bar, "cpu_us": per_tick}
 
 
 async def _follow(
     settings: Settings, running: Running, wanted: Mapping[tuple[str, int], Said]
-) -> tuple[list[tuple[int, float]], dict[int, int]]:
-    """Read bars until all are there; return how far it was when, and when each minute was."""
+) -> tuple[list[tuple[int, float]], list[int]]:
+    """Read bars until all are there; return how far it was when, and when each bar came."""
     name = running.contender.name
     tps = [TopicPartition(running.chain.topics[1], number) for number in range(PARTITIONS)]
     found: dict[tuple[str, int], Said] = {}
-    arrived: dict[int, int] = {}
+    arrived_ms: list[int] = []
     looks: list[tuple[int, float]] = []
     deadline = monotonic() + BOUND_S
     async with consumer(settings) as client:
@@ -154,21 +195,7 @@ async def _follow(
                     if key in found or wanted.get(key) != bars_job.said(bar):
                         raise IncompleteError(f"{name}: twice or wrong: {bar!r}")
                     found[key] = wanted[key]
-                    arrived[key[1]] = max(record.timestamp, arrived.get(key[1], 0))
+                    arrived_ms.append(record.timestamp)
             looks.append((len(found), running.cpu_s()))
             await asyncio.sleep(POLL_S)
-    return looks, arrived
-
-
-def rate(arrived_ms: Mapping[int, int], per_minute: int) -> float:
-    """Return ticks per second behind the warm-up, from when the bars of each minute were there.
-
-    Raises IncompleteError if all of them came in one millisecond.
-    """
-    minutes = sorted(arrived_ms)
-    warm = minutes[min(int(len(minutes) * WARM_UP), len(minutes) - 2)]
-    took_ms = arrived_ms[minutes[-1]] - arrived_ms[warm]
-    counted = (len(minutes) - 1 - minutes.index(warm)) * per_minute
-    if took_ms <= 0:
-        raise IncompleteError(f"{len(minutes)} minutes are too few to measure a rate by")
-    return counted / (took_ms / 1_000)
+    return looks, arrived_ms

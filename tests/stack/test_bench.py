@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import contenders, hop, job, kills, latency, restore, sink
+from benchmarks import bars_job, contenders, hop, job, kills, latency, restore, sink, ticks_at_rest
 from benchmarks.__main__ import BENCHMARKS, rows
 from benchmarks.changelog import content_of
 from benchmarks.harness import OURS, Plan, interleaved, outcome, spread
@@ -74,6 +74,23 @@ async def test_a_wrong_output_is_noticed(stack: Settings, tmp_path: Path) -> Non
     expected[150] = status, count + 1, notional
     with pytest.raises(IncompleteError, match="0 are missing and 1 came out twice or wrong"):
         await asyncio.to_thread(measure, expected)
+
+
+def test_bars_that_are_wrong_or_missing_are_noticed() -> None:
+    """Of those that find the ticks at rest: one that is changed, doubled, left out or too many."""
+    wanted = bars_job.expected(bars_job.Input(3, 200))
+    rows = [
+        (symbol, start_ns, *prices, volume, average * volume, int(trades))
+        for (symbol, start_ns), (*prices, volume, average, trades) in wanted.items()
+    ]
+    check = partial(ticks_at_rest.check, "rival", wanted=wanted)
+    check(rows)
+    (symbol, *rest), *others = rows
+    for wrong in ((symbol, *rest[:-1], 3), rows[1], ("Z", *rest)):
+        with pytest.raises(IncompleteError, match="rival: twice or wrong"):
+            check([wrong, *others])
+    with pytest.raises(IncompleteError, match="rival: 299 of 300 bars"):
+        check(others)
 
 
 def test_restore_refuses_a_store_that_lacks_a_key() -> None:
