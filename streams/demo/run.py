@@ -115,6 +115,7 @@ class Demo:
         self._traded = Traded(account_of(self._run))
         self._board = Board(self._run, options.orders, self._tally, self._traded)
         self._playing = True
+        self._ruled = asyncio.Event()
         self._moved = monotonic()
         self._first_fill_s: float | None = None
 
@@ -130,6 +131,7 @@ class Demo:
 
     async def _steps(self, starts: Places) -> Result:
         await self._shift_sessions()
+        self._ruled.set()
         await self._wait_for_prices()
         load_began = monotonic()
         await self._send_orders()
@@ -179,7 +181,11 @@ class Demo:
                 await asyncio.sleep(POLL_S)
 
     async def _play_ticks(self) -> None:
-        """Send each tick when its moved time has come: the first ones at once."""
+        """Send each tick when its moved time has come: the first ones at once.
+
+        None before the controls are known: the strategy is to see all of them.
+        """
+        await self._ruled.wait()
         async with batch_producer(self._settings) as out:
             while self._playing and not self._tape.ended:
                 due = self._tape.take(now_ns() - self._shift_ns)
