@@ -271,12 +271,18 @@ def _known(folder: Path) -> list[Suspect]:
 
 
 def _under_way(folder: Path) -> list[Suspect]:
-    """Return what the last process was at when it ended."""
-    with suppress(OSError, ValueError, TypeError):
+    """Return what the last process was at when it ended.
+
+    In a step or a decoding nothing else was running: what awaited meanwhile is no suspect. Else it
+    would be one again at each death by a record that is decoded right after it.
+    """
+    with suppress(OSError, ValueError, TypeError, struct.error):
         lines = (folder / "journal.lanes").read_text().splitlines()
         lanes: list[Lane] = [json.loads(line) for line in lines]
         slots = (folder / "journal").read_bytes()
         whole = len(slots) - len(slots) % _SLOT.size
+        if _SLOT.unpack_from(slots)[0]:
+            whole = _SLOT.size
         return [
             Suspect(agent, topic, partition, first, first + width)
             for lane, width, first in _SLOT.iter_unpack(slots[:whole])

@@ -10,7 +10,14 @@ import pytest
 from streams.ports import Record
 from streams.transport import fatal
 from streams.transport.gate import Gate
-from streams.transport.journal import MAX_DEATHS, PARTS, Journal, Suspect, after_death
+from streams.transport.journal import (
+    DECODER,
+    MAX_DEATHS,
+    PARTS,
+    Journal,
+    Suspect,
+    after_death,
+)
 
 LANE = ("taker", "orders.requested.v1", 3)
 
@@ -205,6 +212,19 @@ def test_a_condemned_record_is_remembered_until_its_dead_letter_is_durable() -> 
     assert journal.condemned(LANE[0], records(5)[0])
     journal.done(*LANE, end=7)
     assert journal.suspects == []
+
+
+async def test_who_awaits_did_not_do_it(tmp_path: Path) -> None:
+    """A batch is decoded while another is handled: the death is the decoder's alone."""
+    journal = started(tmp_path)
+    async with journal.handling(LANE[0], records(0)):
+        (alone,) = started(tmp_path).suspects
+        assert (alone.agent, alone.first, alone.end) == (LANE[0], 0, 1)
+    journal = started(tmp_path / "other")
+    async with journal.handling(LANE[0], records(0)):
+        with journal.decoding(LANE[1], LANE[2], 1, 9):
+            (found,) = started(tmp_path / "other").suspects
+    assert (found.agent, found.first, found.end) == (DECODER, 1, 9)
 
 
 async def test_a_suspect_is_under_way_alone(tmp_path: Path) -> None:
