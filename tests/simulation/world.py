@@ -50,6 +50,8 @@ SEND_WITHIN_NS = 4 * SECOND
 COMPARE_EVERY_S = 2.5
 #: In so much time what was missed is mended by one comparison, and seen to be by the next.
 SETTLED_NS = 9 * SECOND
+#: After a broker was away its breaker may be open, and nobody asks it anything.
+REOPENED_NS = 31 * SECOND
 
 
 class RaisingValidator(Validator):
@@ -320,6 +322,8 @@ class World:
                 break
         else:
             raise RuntimeError("the sender does not come to rest")
+        if exchange.away_until_ns:
+            self._pass(REOPENED_NS)
         self._pass(SETTLED_NS)
 
     def _is_waiting(self, worker: Worker) -> bool:
