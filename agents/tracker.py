@@ -23,6 +23,7 @@ from streams.domain.build import make
 from streams.domain.capabilities import VIRTUAL
 from streams.domain.executions import Contradiction, Execution
 from streams.domain.exposure import day_of
+from streams.domain.matching.config import SECOND_NS
 from streams.domain.order_state import OrderState, advance, says_nothing_new
 from streams.domain.order_view import order_of
 from streams.models.orders import TERMINAL, OrderEvent
@@ -33,7 +34,6 @@ from tables.aging import Sweeps, leave_later
 from tables.executions import ExecutionRows
 from tables.orders import OrderRow, order_key
 
-SECOND_NS = 1_000_000_000
 #: Executions are looked at a day after the orders of their day: most leave at the first look.
 EXECUTIONS_LATER_DAYS = 1
 

@@ -257,15 +257,15 @@ def _indicators(services: Services) -> Indicators:
 
 
 def _strategies(services: Services) -> Strategies:
-    settings, plans = services.settings, _plans(services.settings)
+    settings, plans, known = services.settings, _plans(services.settings), known_strategies()
     asked = configs_of(settings.strategies, ControlSet())
-    if wrong := unmade_frame(asked, known_strategies(), lambda symbol: plans.of(symbol).names):
+    if wrong := unmade_frame(asked, known, lambda symbol: plans.of(symbol).names):
         raise UsageError(wrong)
     return Strategies(
         StrategiesDeps(
             settings.strategies,
             _controls(services),
-            known_strategies(),
+            known,
             services.partition_of_symbol,
             services.stopwatch,
             settings.strategy_budget_ms / 1000,
